@@ -1,0 +1,1 @@
+"""celeriac: a distributed task queue that speaks Celery's wire protocol."""

@@ -1,0 +1,13 @@
+//! The sqlite result store.
+
+use std::sync::Arc;
+
+use super::ResultStore;
+use crate::broker::url::BrokerUrl;
+use crate::error::{Error, Result};
+
+pub(super) fn store(_url: &BrokerUrl) -> Result<Arc<dyn ResultStore>> {
+    Err(Error::Unsupported {
+        feature: "sqlite".to_owned(),
+    })
+}

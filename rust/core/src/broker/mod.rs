@@ -1,0 +1,190 @@
+//! Brokers: the two traits, what passes through them, and one door to open them by URL.
+//!
+//! Every broker keeps this promise: at each moment a message is in its queue, in the record of
+//! what is in flight, or in the delayed store; never only in memory.
+
+pub mod memory;
+pub mod redis;
+pub mod sqlite;
+pub mod topology;
+pub mod url;
+
+use std::sync::Arc;
+
+use crate::backend::Put;
+use crate::error::{Error, Result};
+use crate::ledger::Receipt;
+use crate::time::Deadline;
+use crate::wire::message::{Message, Outgoing, Target};
+use topology::QueueSpec;
+
+/// Sends messages. Safe for many threads.
+pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
+    /// Takes a message over and tells `receipt`, once, when the broker has it or cannot get it.
+    ///
+    /// Returns as soon as the message is taken over. Waits at most until `deadline` when the
+    /// (bounded) queue in front of the connection is full; the receipt is then failed.
+    ///
+    /// `subscribe_to`: the id of a result to subscribe to in the same round trip (only if
+    /// [`Publisher::carries_results_of`] says so, otherwise ignored).
+    fn send(&self, message: Outgoing, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline);
+
+    /// Makes sure that exchange, queue and binding exist. Remembered for each connection, and
+    /// repeated after a reconnect.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses.
+    fn declare(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()>;
+
+    /// Deletes what waits in a queue; returns how many messages that was.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses.
+    fn purge(&self, queue: &str, deadline: Deadline) -> Result<u64>;
+
+    /// How many messages wait in a queue.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses.
+    fn depth(&self, queue: &str, deadline: Deadline) -> Result<u64>;
+
+    /// Whether `send(subscribe_to)` reaches the server of the result store with this URL.
+    fn carries_results_of(&self, result_url: &str) -> bool;
+
+    /// Sends what is queued, then closes; what is not confirmed by `deadline` fails its receipt.
+    fn close(&self, deadline: Deadline);
+}
+
+/// Reserves messages of some queues and settles them. `reserve` is called by one thread,
+/// `settle` by another, `interrupt` by any.
+pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
+    /// Waits for messages, at most `room` of them, and leases them to this consumer.
+    ///
+    /// Returns an empty list when `deadline` passed or [`Consumer::interrupt`] was called.
+    ///
+    /// # Errors
+    /// The connection is lost. The next call reconnects (with back-off) and re-claims.
+    fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>>;
+
+    /// Settles a batch: stores what is to be stored, then acks, requeues or sets aside, in as
+    /// few round trips as the broker allows.
+    ///
+    /// # Errors
+    /// What could not be settled before `deadline` comes back with the reason.
+    fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled>;
+
+    /// Whether [`Settlement::put`] reaches the result store with this URL. Where it does not,
+    /// the caller stores first and settles then.
+    fn stores_results_of(&self, result_url: &str) -> bool;
+
+    /// Makes a waiting `reserve` return now.
+    fn interrupt(&self);
+
+    /// Adds a queue to those consumed.
+    ///
+    /// # Errors
+    /// The broker refuses the queue.
+    fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()>;
+
+    /// Stops consuming a queue; what is reserved of it stays reserved.
+    fn cancel_queue(&self, queue: &str);
+
+    /// Ends the consumer: leases that are still open go back to their queues' front.
+    fn close(&self, deadline: Deadline);
+}
+
+/// The right to settle one delivery, once. Not `Clone`: a second ack does not compile.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a delivery whose token is dropped stays leased until its worker ends"]
+pub struct AckToken {
+    /// The broker's name for the delivery (Redis: delivery tag; SQLite: row id; AMQP: delivery tag).
+    pub tag: String,
+    /// The connection it came over; a token of an older connection settles nothing on AMQP.
+    pub epoch: u64,
+}
+
+/// A message leased to this process.
+#[derive(Debug)]
+#[must_use]
+pub struct Delivery {
+    /// The message, or what is wrong with it. A malformed one is leased all the same, so that it
+    /// can be set aside.
+    pub message: Result<Message, Error>,
+    /// Its exchange and routing key.
+    pub target: Target,
+    /// The queue it was taken from.
+    pub queue: String,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// The right to settle it.
+    pub token: AckToken,
+}
+
+/// What becomes of a delivery at the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done: forget it.
+    Ack,
+    /// Back to its queue, to be delivered again (unstarted: to the front).
+    Requeue,
+    /// Refused: forget it (a dead-letter exchange of the user's gets it where there is one).
+    Reject,
+    /// Kept where an operator can look at it and put it back, with the reason.
+    SetAside(String),
+}
+
+/// A verdict, and the result to store before it is carried out.
+#[derive(Debug)]
+pub struct Settlement {
+    /// Which delivery.
+    pub token: AckToken,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// A document to store, in the same round trip.
+    pub put: Option<Put>,
+}
+
+/// What [`Consumer::settle`] could not do in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{} deliveries could not be settled: {error}", batch.len())]
+pub struct Unsettled {
+    /// Why.
+    pub error: Error,
+    /// The settlements, to be tried again.
+    pub batch: Vec<Settlement>,
+}
+
+/// Who consumes, and how much.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// Node name (`celery@host`), for records that people read.
+    pub node: String,
+    /// The queues, in the order given by the user.
+    pub queues: Vec<QueueSpec>,
+    /// How many deliveries may be unsettled; 0 is unlimited (capped by the broker).
+    pub prefetch: usize,
+}
+
+/// Opens a publisher. No I/O happens before it is used.
+///
+/// # Errors
+/// [`Error::BadUrl`] names the schemes and options that exist.
+pub fn open_publisher(url: &url::BrokerUrl) -> Result<Arc<dyn Publisher>> {
+    match url.scheme() {
+        url::Scheme::Memory => memory::publisher(url),
+        url::Scheme::Sqlite => sqlite::publisher(url),
+        url::Scheme::Redis => redis::publisher(url),
+    }
+}
+
+/// Opens a consumer. No I/O happens before it is used.
+///
+/// # Errors
+/// [`Error::BadUrl`] names the schemes and options that exist.
+pub fn open_consumer(url: &url::BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
+    match url.scheme() {
+        url::Scheme::Memory => memory::consumer(url, config),
+        url::Scheme::Sqlite => sqlite::consumer(url, config),
+        url::Scheme::Redis => redis::consumer(url, config),
+    }
+}

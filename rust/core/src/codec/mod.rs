@@ -1,0 +1,1 @@
+//! Content type to bytes and back.

@@ -1,0 +1,1 @@
+//! Deliveries, due timers and children's reports, handed out in batches.

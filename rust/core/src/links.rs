@@ -1,0 +1,1 @@
+//! Frames between a worker and its children.

@@ -1,0 +1,1 @@
+//! The Tokio runtime of this process.

@@ -1,0 +1,210 @@
+"""Who is current: the application, the task that runs, the active applications.
+
+Source:
+    celery/_state.py (meaning of each; `celery._state` is served from here).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celeriac._protocols import App, TaskLike
+
+
+class LocalStack:
+    """A stack for each thread."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    @property
+    def stack(self) -> list[Any]:
+        """This thread's stack, the top last."""
+        try:
+            items: list[Any] = self._local.items
+        except AttributeError:
+            items = self._local.items = []
+        return items
+
+    def push(self, item: Any) -> None:
+        """Put an item on top."""
+        self.stack.append(item)
+
+    def pop(self) -> Any:
+        """Take the top item off.
+
+        Returns:
+            The item; None where the stack is empty.
+        """
+        stack = self.stack
+        return stack.pop() if stack else None
+
+    @property
+    def top(self) -> Any:
+        """The top item; None where the stack is empty."""
+        stack = self.stack
+        return stack[-1] if stack else None
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+
+class _ThreadState(threading.local):
+    current_app: App | None = None
+
+
+default_app: App | None = None
+_tls = _ThreadState()
+_task_stack = LocalStack()
+_join_will_block = False
+_apps: weakref.WeakSet[Any] = weakref.WeakSet()
+_finalizers: set[Callable[[Any], Any]] = set()
+_default_app_factory: Callable[[], App] | None = None
+
+
+def set_default_app(app: App | None) -> None:
+    """Make `app` the one that is current in threads that have none of their own."""
+    global default_app  # noqa: PLW0603 - one per process, as in Celery
+    default_app = app
+
+
+def set_default_app_factory(make: Callable[[], App]) -> None:
+    """Say how the default application is made where none was (the app layer does)."""
+    global _default_app_factory  # noqa: PLW0603 - see above
+    _default_app_factory = make
+
+
+def set_current_app(app: App | None) -> None:
+    """Make `app` this thread's current application."""
+    _tls.current_app = app
+
+
+def current_app_or_none() -> App | None:
+    """Look for the current application without making one.
+
+    Returns:
+        This thread's application, or the default one, or None.
+    """
+    return _tls.current_app or default_app
+
+
+def get_current_app() -> App:
+    """Return the current application, making the default one where there is none.
+
+    Returns:
+        This thread's application, or the default one.
+
+    Raises:
+        RuntimeError: The application layer was never imported.
+    """
+    app = current_app_or_none()
+    if app is not None:
+        return app
+    if _default_app_factory is None:
+        message = "There is no current application: make one with celeriac.Celery()."
+        raise RuntimeError(message)
+    app = _default_app_factory()
+    set_default_app(app)
+    return app
+
+
+def app_or_default(app: App | None = None) -> App:
+    """Return `app`, or the current application where it is None.
+
+    Returns:
+        An application.
+    """
+    return get_current_app() if app is None else app
+
+
+def register_app(app: App) -> None:
+    """Remember an application (weakly)."""
+    _apps.add(app)
+
+
+def deregister_app(app: App) -> None:
+    """Forget an application."""
+    _apps.discard(app)
+
+
+def active_apps() -> Iterator[Any]:
+    """List the applications that are alive.
+
+    Returns:
+        An iterator over them.
+    """
+    return iter(list(_apps))
+
+
+def connect_on_app_finalize(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Have `callback` called with every application that is finalized from now on.
+
+    Returns:
+        The callback, so that this can be a decorator.
+    """
+    _finalizers.add(callback)
+    return callback
+
+
+def announce_app_finalized(app: App) -> None:
+    """Call what was registered with `connect_on_app_finalize`."""
+    for callback in list(_finalizers):
+        callback(app)
+
+
+def push_task(task: TaskLike) -> None:
+    """Make `task` this thread's current task."""
+    _task_stack.push(task)
+
+
+def pop_task() -> TaskLike | None:
+    """End the current task.
+
+    Returns:
+        The task that was current.
+    """
+    task: TaskLike | None = _task_stack.pop()
+    return task
+
+
+def get_current_task() -> TaskLike | None:
+    """Return the task that this thread runs.
+
+    Returns:
+        The task; None outside of tasks. A task called by a task is the current one.
+    """
+    task: TaskLike | None = _task_stack.top
+    return task
+
+
+def get_current_worker_task() -> TaskLike | None:
+    """Return the task that the worker gave to this thread.
+
+    Returns:
+        The outermost task that was not called directly by another; None outside of tasks.
+    """
+    for task in reversed(_task_stack.stack):
+        if not task.request.called_directly:
+            found: TaskLike = task
+            return found
+    return None
+
+
+def set_task_join_will_block(blocks: bool) -> None:  # noqa: FBT001 - Celery's signature
+    """Say whether waiting for a result can block what would produce it (inside a worker)."""
+    global _join_will_block  # noqa: PLW0603 - one per process, as in Celery
+    _join_will_block = blocks
+
+
+def task_join_will_block() -> bool:
+    """Say whether waiting for a result may be a deadlock here.
+
+    Returns:
+        True inside a worker's tasks, unless `allow_join_result` is in force.
+    """
+    return _join_will_block

@@ -40,6 +40,14 @@ impl Receipt {
     pub fn task_id(&self) -> &str {
         self.entry.as_ref().map_or("", |entry| &entry.task_id)
     }
+
+    /// Whether its window holds one message: somebody waits for just this one, so that gathering
+    /// more before it is written gains nothing.
+    pub fn is_awaited(&self) -> bool {
+        self.entry
+            .as_ref()
+            .is_some_and(|entry| entry.ledger.max_messages <= 1)
+    }
 }
 
 impl Drop for Receipt {
@@ -152,5 +160,92 @@ impl Ledger {
         }
         drop(account);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn now() -> Deadline {
+        Deadline::after(Duration::ZERO)
+    }
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
+    }
+
+    #[test]
+    fn a_full_window_lets_nothing_in_before_the_deadline() {
+        let ledger = Ledger::new(2, 1_000);
+        let _first = ledger.enter("a".into(), 1, now()).unwrap();
+        let second = ledger.enter("b".into(), 1, now()).unwrap();
+        let full = ledger.enter("c".into(), 1, now()).unwrap_err();
+        assert!(matches!(full, Error::TimedOut { waited_ms: 0, .. }));
+        second.confirm();
+        assert!(ledger.enter("c".into(), 1, now()).is_ok());
+    }
+
+    #[test]
+    fn bytes_bound_the_window_but_one_message_of_any_size_is_let_in() {
+        let ledger = Ledger::new(10, 100);
+        let big = ledger.enter("big".into(), 1_000, now()).unwrap();
+        assert!(ledger.enter("small".into(), 1, now()).is_err());
+        big.confirm();
+        let _most = ledger.enter("most".into(), 99, now()).unwrap();
+        assert!(ledger.enter("exact".into(), 1, now()).is_ok());
+    }
+
+    #[test]
+    fn a_waiting_sender_enters_when_room_is_made() {
+        let ledger = Ledger::new(1, 100);
+        let first = ledger.enter("a".into(), 1, now()).unwrap();
+        let waiting = {
+            let ledger = Arc::clone(&ledger);
+            std::thread::spawn(move || ledger.enter("b".into(), 1, soon()).map(Receipt::confirm))
+        };
+        first.confirm();
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+        assert_eq!(ledger.wait_empty(soon()), Ok(()));
+    }
+
+    #[test]
+    fn each_failure_is_told_once_with_its_task() {
+        let ledger = Ledger::new(10, 100);
+        let error = Error::Unconfirmed { waited_ms: 5 };
+        ledger.enter("good".into(), 1, now()).unwrap().confirm();
+        ledger.enter("bad".into(), 1, now()).unwrap().fail(error.clone());
+        assert_eq!(ledger.pending(), 0);
+        assert_eq!(ledger.take_failed(), [("bad".into(), error)]);
+        assert_eq!(ledger.take_failed(), []);
+    }
+
+    #[test]
+    fn a_dropped_receipt_says_that_the_publisher_is_closed() {
+        let ledger = Ledger::new(10, 100);
+        drop(ledger.enter("lost".into(), 1, now()).unwrap());
+        assert_eq!(ledger.pending(), 0);
+        let told = Error::Closed { what: "publisher" };
+        assert_eq!(ledger.take_failed(), [("lost".into(), told)]);
+    }
+
+    #[test]
+    fn waiting_for_an_empty_window_ends_unconfirmed_at_the_deadline() {
+        let ledger = Ledger::new(10, 100);
+        let receipt = ledger.enter("a".into(), 1, now()).unwrap();
+        assert_eq!(ledger.wait_empty(now()), Err(Error::Unconfirmed { waited_ms: 0 }));
+        receipt.confirm();
+        assert_eq!(ledger.wait_empty(now()), Ok(()));
+    }
+
+    #[test]
+    fn only_the_message_of_a_window_of_one_is_awaited() {
+        let alone = Ledger::new(1, 100).enter("a".into(), 1, now()).unwrap();
+        let among_others = Ledger::new(2, 100).enter("b".into(), 1, now()).unwrap();
+        assert!(alone.is_awaited());
+        assert!(!among_others.is_awaited());
+        assert_eq!(alone.task_id(), "a");
     }
 }

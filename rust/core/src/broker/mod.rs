@@ -48,6 +48,19 @@ pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
     /// The broker cannot be reached before `deadline`, or refuses.
     fn depth(&self, queue: &str, deadline: Deadline) -> Result<u64>;
 
+    /// What was set aside from a queue, oldest first, at most `max` messages.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses.
+    fn list_aside(&self, queue: &str, max: usize, deadline: Deadline) -> Result<Vec<Aside>>;
+
+    /// Puts messages that were set aside from `queue` back into it; returns how many those were.
+    /// Unknown tags are passed over.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses.
+    fn restore_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64>;
+
     /// Whether `send(subscribe_to)` reaches the server of the result store with this URL.
     fn carries_results_of(&self, result_url: &str) -> bool;
 
@@ -131,6 +144,19 @@ pub enum Verdict {
     Reject,
     /// Kept where an operator can look at it and put it back, with the reason.
     SetAside(String),
+}
+
+/// A message that was set aside, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    /// Its name for [`Publisher::restore_aside`].
+    pub tag: String,
+    /// Why it was set aside.
+    pub reason: String,
+    /// The message, or what is wrong with it.
+    pub message: Result<Message, Error>,
+    /// Its exchange and routing key.
+    pub target: Target,
 }
 
 /// A verdict, and the result to store before it is carried out.

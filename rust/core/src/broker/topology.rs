@@ -25,6 +25,31 @@ impl ExchangeType {
             _ => None,
         }
     }
+
+    /// Whether an exchange of this type passes a message with `routing_key` on through a binding
+    /// with `binding_key`. Headers exchanges pass nothing on here: they exist on RabbitMQ only.
+    pub fn routes(&self, binding_key: &str, routing_key: &str) -> bool {
+        match self {
+            Self::Direct => binding_key == routing_key,
+            Self::Fanout => true,
+            Self::Headers => false,
+            Self::Topic => {
+                let pattern: Vec<&str> = binding_key.split('.').collect();
+                let words: Vec<&str> = routing_key.split('.').collect();
+                matches_words(&pattern, &words)
+            }
+        }
+    }
+}
+
+fn matches_words(pattern: &[&str], words: &[&str]) -> bool {
+    match pattern.split_first() {
+        None => words.is_empty(),
+        Some((&"#", rest)) => (0..=words.len()).any(|skipped| matches_words(rest, &words[skipped..])),
+        Some((&word, rest)) => words
+            .split_first()
+            .is_some_and(|(&first, others)| (word == "*" || word == first) && matches_words(rest, others)),
+    }
 }
 
 /// A queue with its exchange and binding key.
@@ -44,4 +69,28 @@ pub struct QueueSpec {
     pub auto_delete: bool,
     /// `x-` arguments as `(name, JSON text)`, in the user's order.
     pub arguments: Vec<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExchangeType::{Direct, Fanout, Headers, Topic};
+
+    #[test]
+    fn a_topic_star_stands_for_one_word_and_a_hash_for_any_number() {
+        assert!(Topic.routes("a.*.c", "a.b.c"));
+        assert!(!Topic.routes("a.*.c", "a.c"));
+        assert!(Topic.routes("#", ""));
+        assert!(Topic.routes("a.#", "a"));
+        assert!(Topic.routes("a.#.d", "a.b.c.d"));
+        assert!(!Topic.routes("a.#.d", "a.b.c"));
+        assert!(!Topic.routes("a", "a.b"));
+    }
+
+    #[test]
+    fn direct_compares_fanout_takes_all_and_headers_nothing() {
+        assert!(Direct.routes("a", "a"));
+        assert!(!Direct.routes("a", "b"));
+        assert!(Fanout.routes("a", "b"));
+        assert!(!Headers.routes("a", "a"));
+    }
 }

@@ -31,7 +31,7 @@ impl BrokerUrl {
     pub fn parse(raw: &str, options: Vec<(String, String)>) -> Result<Self> {
         let name = raw.split_once(':').map_or(raw, |(scheme, _)| scheme);
         let scheme = match name {
-            "memory" => Scheme::Memory,
+            "memory" | "cache+memory" => Scheme::Memory,
             "sqlite" => Scheme::Sqlite,
             "redis" => Scheme::Redis,
             _ => {

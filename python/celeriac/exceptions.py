@@ -14,6 +14,87 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_KOMBU = "kombu.exceptions"
+_BILLIARD = "billiard.exceptions"
+_WIRE_MODULES = {
+    "KombuError": _KOMBU,
+    "OperationalError": _KOMBU,
+    "SerializationError": _KOMBU,
+    "EncodeError": _KOMBU,
+    "DecodeError": _KOMBU,
+    "SerializerNotInstalled": _KOMBU,
+    "ContentDisallowed": _KOMBU,
+    "SoftTimeLimitExceeded": _BILLIARD,
+    "TimeLimitExceeded": _BILLIARD,
+    "WorkerLostError": _BILLIARD,
+    "Terminated": _BILLIARD,
+}
+_FOREIGN_MODULES = ("celery.exceptions", _KOMBU, _BILLIARD)
+
+
+def wire_module(cls: type) -> str:
+    """Name the module of an exception class as a Celery process knows it.
+
+    Args:
+        cls: Any class.
+
+    Returns:
+        For a class of this module ``celery.exceptions``, ``kombu.exceptions`` or
+        ``billiard.exceptions``; for every other class its own module.
+
+    Source:
+        A Celery client rebuilds an exception from ``exc_module`` and ``exc_type``.
+    """
+    if cls.__module__ != __name__:
+        return cls.__module__
+    return _WIRE_MODULES.get(cls.__name__, "celery.exceptions")
+
+
+_twins: dict[tuple[type, type], type[BaseException]] = {}
+
+
+def raised(cls: type[BaseException]) -> type[BaseException]:
+    """Return the class to raise in place of `cls`, so that users' `except` clauses catch it.
+
+    Where Celery's, kombu's or billiard's class of the same name is already loaded, that is a
+    subclass of both (made once): code that says ``except kombu.exceptions.OperationalError`` keeps
+    working. Nothing is imported for it. Calling a class of this module does it by itself.
+
+    Args:
+        cls: A class of this module.
+
+    Returns:
+        `cls`, or a subclass of it with its name.
+    """
+    module = sys.modules.get(wire_module(cls))
+    other = getattr(module, cls.__name__, None)
+    if cls.__module__ != __name__ or not isinstance(other, type) or issubclass(cls, other):
+        return cls
+    twin = _twins.get((cls, other))
+    if twin is None:
+        twin = _twins[cls, other] = _twin(cls, other)
+    return twin
+
+
+def _twin(cls: type[BaseException], other: type) -> type[BaseException]:
+    def reduce(self: BaseException) -> tuple[Any, ...]:
+        reduced: tuple[Any, ...] = cls.__reduce__(self)  # type: ignore[assignment]
+        return cls, *reduced[1:]
+
+    # Compat: `__init__` comes from `cls` alone; the other class's must not run a second time.
+    body = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__reduce__": reduce}
+    return type(cls.__name__, (cls, other), {**body, "__qualname__": cls.__qualname__})
+
+
+def _new(cls: Any, /, *args: Any, **_kwargs: Any) -> Any:
+    """Make an instance of what is to be raised in place of `cls` (see `raised`).
+
+    Returns:
+        An exception without its arguments' meaning; `__init__` follows.
+    """
+    return BaseException.__new__(raised(cls), *args)
+
+
 class CeleryWarning(UserWarning):
     """Base of all warnings."""
 
@@ -52,6 +133,8 @@ class CPendingDeprecationWarning(PendingDeprecationWarning):
 
 class CeleryError(Exception):
     """Base of most errors."""
+
+    __new__ = _new
 
 
 class ImproperlyConfigured(CeleryError):  # noqa: N818 - Celery's name
@@ -147,6 +230,8 @@ class TaskError(CeleryError):
 class QueueNotFound(KeyError, TaskError):  # noqa: N818 - Celery's name
     """A queue is not in `task_queues`, and missing queues are not to be created."""
 
+    __new__ = _new
+
 
 class IncompleteStream(TaskError):  # noqa: N818 - Celery's name
     """The end of a stream was found too early."""
@@ -154,6 +239,8 @@ class IncompleteStream(TaskError):  # noqa: N818 - Celery's name
 
 class NotRegistered(KeyError, TaskError):  # noqa: N818 - Celery's name
     """No task of this name is registered."""
+
+    __new__ = _new
 
     def __repr__(self) -> str:
         return f"Task of kind {self} is not registered here: its module was not imported."
@@ -191,6 +278,8 @@ class ChordError(TaskError):
 class BackendError(Exception):
     """Base of errors of the result backend."""
 
+    __new__ = _new
+
 
 class BackendGetMetaError(BackendError):
     """A result document could not be read."""
@@ -217,6 +306,8 @@ class BackendStoreError(BackendError):
 
 class KombuError(Exception):
     """Base of errors of brokers and serializers."""
+
+    __new__ = _new
 
 
 class OperationalError(KombuError):
@@ -246,12 +337,16 @@ class ContentDisallowed(SerializerNotInstalled):
 class SoftTimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
     """The task's soft time limit has passed; raised inside the task."""
 
+    __new__ = _new
+
     def __str__(self) -> str:
         return f"SoftTimeLimitExceeded{self.args}"
 
 
 class TimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
     """The task's hard time limit has passed, and its process was killed."""
+
+    __new__ = _new
 
     def __str__(self) -> str:
         return f"TimeLimitExceeded{self.args}"
@@ -260,9 +355,13 @@ class TimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
 class WorkerLostError(Exception):
     """The process that ran the task has died."""
 
+    __new__ = _new
+
 
 class Terminated(Exception):  # noqa: N818 - billiard's name
     """The process that ran the task was terminated on request."""
+
+    __new__ = _new
 
 
 class WorkerTerminate(SystemExit):
@@ -289,42 +388,6 @@ def reraise(tp: object, value: BaseException, tb: TracebackType | None = None) -
     raise value
 
 
-_KOMBU = "kombu.exceptions"
-_BILLIARD = "billiard.exceptions"
-_WIRE_MODULES = {
-    "KombuError": _KOMBU,
-    "OperationalError": _KOMBU,
-    "SerializationError": _KOMBU,
-    "EncodeError": _KOMBU,
-    "DecodeError": _KOMBU,
-    "SerializerNotInstalled": _KOMBU,
-    "ContentDisallowed": _KOMBU,
-    "SoftTimeLimitExceeded": _BILLIARD,
-    "TimeLimitExceeded": _BILLIARD,
-    "WorkerLostError": _BILLIARD,
-    "Terminated": _BILLIARD,
-}
-_FOREIGN_MODULES = ("celery.exceptions", _KOMBU, _BILLIARD)
-
-
-def wire_module(cls: type) -> str:
-    """Name the module of an exception class as a Celery process knows it.
-
-    Args:
-        cls: Any class.
-
-    Returns:
-        For a class of this module ``celery.exceptions``, ``kombu.exceptions`` or
-        ``billiard.exceptions``; for every other class its own module.
-
-    Source:
-        A Celery client rebuilds an exception from ``exc_module`` and ``exc_type``.
-    """
-    if cls.__module__ != __name__:
-        return cls.__module__
-    return _WIRE_MODULES.get(cls.__name__, "celery.exceptions")
-
-
 def class_from_wire(module: str | None, name: str) -> type[BaseException] | None:
     """Find our class for the names a Celery process gave to an exception.
 
@@ -341,46 +404,6 @@ def class_from_wire(module: str | None, name: str) -> type[BaseException] | None
     if isinstance(cls, type) and issubclass(cls, BaseException) and cls.__module__ == __name__:
         return raised(cls)
     return None
-
-
-_twins: dict[tuple[type, type], type[BaseException]] = {}
-
-
-def raised(cls: type[BaseException]) -> type[BaseException]:
-    """Return the class to raise in place of `cls`, so that users' `except` clauses catch it.
-
-    Where Celery's, kombu's or billiard's class of the same name is already loaded, that is a
-    subclass of both (made once): code that says ``except kombu.exceptions.OperationalError`` keeps
-    working. Nothing is imported for it.
-
-    Args:
-        cls: A class of this module.
-
-    Returns:
-        `cls`, or a subclass of it with its name.
-    """
-    module = sys.modules.get(wire_module(cls))
-    other = getattr(module, cls.__name__, None)
-    if cls.__module__ != __name__ or not isinstance(other, type) or issubclass(cls, other):
-        return cls
-    twin = _twins.get((cls, other))
-    if twin is None:
-        twin = _twins[cls, other] = _twin(cls, other)
-    return twin
-
-
-def _twin(cls: type[BaseException], other: type) -> type[BaseException]:
-    def reduce(self: BaseException) -> tuple[object, ...]:
-        reduced: tuple[Any, ...] = cls.__reduce__(self)  # type: ignore[assignment]
-        return _rebuild, (cls, *reduced[1:2]), *reduced[2:]
-
-    # Compat: `__init__` comes from `cls` alone; the other class's must not run a second time.
-    body = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__reduce__": reduce}
-    return type(cls.__name__, (cls, other), {**body, "__qualname__": cls.__qualname__})
-
-
-def _rebuild(cls: type[BaseException], args: tuple[object, ...]) -> BaseException:
-    return raised(cls)(*args)
 
 
 def __getattr__(name: str) -> object:

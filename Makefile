@@ -1,0 +1,97 @@
+# Every command of this repository. README, CI and .ci/run call these targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check lint types contracts rust-lint rust-test python-test examples \
+        bench versus wheel docs clean
+.NOTPARALLEL:
+
+export UV_PYTHON_DOWNLOADS := never
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONPATH
+
+step = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+setup: ## Make .venv with the locked tools (first use only).
+	@tools/setup.sh
+
+build: setup ## Build the Rust module (release) and install it into .venv.
+	$(call step,build)
+	maturin develop --release --locked --uv --quiet
+
+demo: build ## Start a worker on the embedded default, send tasks, watch them, stop.
+	$(call step,demo)
+	python examples/demo/run.py
+
+test: build lint types contracts rust-lint rust-test ## Every check there is.
+	$(call step,pytest: everything, on Redis and beside the real Celery)
+	python tools/services.py -- pytest tests
+
+check: build lint types contracts ## The fast tier: lints, types, contracts, unit tests.
+	$(call step,cargo clippy)
+	cargo clippy --locked --quiet -p celeriac-core --lib -- -D warnings
+	$(call step,Rust unit tests)
+	tools/rust_tests.sh --lib
+	$(call step,pytest: unit)
+	pytest tests/unit
+
+lint: setup ## Formats, lints, spelling, workflows, lock files.
+	$(call step,formats and lints)
+	cargo fmt --check
+	ruff format --check --quiet .
+	ruff check --quiet .
+	typos
+	$(call step,workflows and lock files)
+	zizmor --offline --quiet .github/workflows
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	uv lock --check --quiet
+	cargo metadata --locked --format-version 1 > /dev/null
+
+types: build ## mypy --strict, pyright, stubtest.
+	$(call step,types)
+	mypy
+	pyright
+	python -m mypy.stubtest celeriac._core --allowlist tests/stubtest-allowlist.txt
+
+contracts: setup ## Who may import whom (style and reasons: ARCHITECTURE.md).
+	$(call step,import contracts)
+	PYTHONPATH=python lint-imports --no-cache
+
+rust-lint: ## clippy on everything, warnings are errors.
+	$(call step,cargo clippy)
+	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+
+rust-test: setup ## Rust tests, with Redis, and doc tests.
+	$(call step,Rust tests)
+	python tools/services.py -- tools/rust_tests.sh
+	cargo test --locked --quiet -p celeriac-core --doc
+
+python-test: build ## Python tests only.
+	python tools/services.py -- pytest tests
+
+examples: build ## The examples only.
+	python tools/services.py -- pytest tests/examples
+
+bench: build ## Micro-benchmarks: criterion and pytest-benchmark.
+	cargo bench --locked -p celeriac-core
+	python tools/services.py -- pytest benches/python --benchmark-only
+
+versus: build ## The same work on Celery and on celeriac, interleaved, as a table.
+	python tools/services.py -- python benches/versus/run.py $(ARGS)
+
+wheel: setup ## Build the wheel into dist/.
+	maturin build --release --locked --out dist
+	@ls -l dist
+
+docs: build ## Build the documentation into site/.
+	tools/setup.sh docs
+	zensical build --clean
+
+clean: ## Remove what the other targets made (not the registries' caches).
+	rm -rf target .venv .demo dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks
+	find python tests benches examples tools -name '__pycache__' -prune -exec rm -rf {} +
+	rm -f python/celeriac/_core*.so

@@ -1,2 +1,10 @@
 //! What Celery and kombu put on the wire. Source: docs/wire-format.md and `tests/vectors`.
+
+pub mod body;
+pub mod envelope;
+pub mod headers;
 pub mod message;
+pub mod redis_keys;
+pub mod result_meta;
+pub mod template;
+pub mod times;

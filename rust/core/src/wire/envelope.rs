@@ -1,0 +1,365 @@
+//! kombu's JSON envelope, in which a message lies in a Redis list.
+//!
+//! Source: kombu 5.7 `transport/virtual/base.py`; the order of its keys is part of the format.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+
+use super::headers::is_true;
+use super::message::{Message, Outgoing, Properties, Target};
+use crate::codec::json::{append_str, raw};
+use crate::error::{Error, Result};
+
+/// A message as it lay in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The message.
+    pub message: Message,
+    /// Where it was sent to.
+    pub target: Target,
+    /// Whether kombu restored it.
+    pub redelivered: bool,
+}
+
+/// Encodes a message as kombu does; `delivery_tag` is the last key.
+pub fn encode(outgoing: &Outgoing) -> Vec<u8> {
+    let Message {
+        headers,
+        properties,
+        body,
+    } = &outgoing.message;
+    let mut out = Vec::with_capacity(512 + headers.len() + body.len() / 3 * 4);
+    out.extend_from_slice(b"{\"body\": \"");
+    append_base64(&mut out, body);
+    out.extend_from_slice(b"\", \"content-encoding\": ");
+    append_str(&mut out, &properties.content_encoding);
+    out.extend_from_slice(b", \"content-type\": ");
+    append_str(&mut out, &properties.content_type);
+    out.extend_from_slice(b", \"headers\": ");
+    out.extend_from_slice(headers);
+    out.extend_from_slice(b", \"properties\": {");
+    append_properties(&mut out, properties, &outgoing.target);
+    out.extend_from_slice(b"}}");
+    out
+}
+
+fn append_base64(out: &mut Vec<u8>, body: &[u8]) {
+    let start = out.len();
+    out.resize(start + body.len().div_ceil(3) * 4, 0);
+    let written = BASE64.encode_slice(body, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+}
+
+fn append_properties(out: &mut Vec<u8>, properties: &Properties, target: &Target) {
+    let texts = [
+        ("correlation_id", &properties.correlation_id),
+        ("reply_to", &properties.reply_to),
+    ];
+    for (name, value) in texts {
+        if let Some(value) = value {
+            append_member(out, name, |out| append_str(out, value));
+        }
+    }
+    for (name, value) in &properties.extra {
+        append_member(out, name, |out| out.extend_from_slice(value.as_bytes()));
+    }
+    append_member(out, "delivery_mode", |out| {
+        append_number(out, properties.delivery_mode);
+    });
+    if let Some(expiration) = &properties.expiration {
+        append_member(out, "expiration", |out| append_str(out, expiration));
+    }
+    append_member(out, "delivery_info", |out| {
+        out.extend_from_slice(b"{\"exchange\": ");
+        append_str(out, &target.exchange);
+        out.extend_from_slice(b", \"routing_key\": ");
+        append_str(out, &target.routing_key);
+        out.push(b'}');
+    });
+    append_member(out, "priority", |out| {
+        append_number(out, properties.priority.unwrap_or(0));
+    });
+    append_member(out, "body_encoding", |out| append_str(out, "base64"));
+    append_member(out, "delivery_tag", |out| {
+        append_str(out, &properties.delivery_tag);
+    });
+}
+
+fn append_member(out: &mut Vec<u8>, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+    if out.last() != Some(&b'{') {
+        out.extend_from_slice(b", ");
+    }
+    append_str(out, name);
+    out.extend_from_slice(b": ");
+    value(out);
+}
+
+fn append_number(out: &mut Vec<u8>, number: u8) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Decodes an envelope.
+///
+/// `body_encoding` may be absent or `utf-8` (the body is then the text itself), `delivery_tag` any
+/// scalar, or absent (`""`).
+///
+/// # Errors
+/// [`Error::Malformed`] where kombu loses the item or its worker exits.
+pub fn decode(raw: &[u8]) -> Result<Envelope> {
+    let mut parts = Parts::default();
+    raw::for_each_member(raw, |name, value| {
+        match &*name {
+            "body" => parts.body = Some(value),
+            "content-type" => parts.content_type = optional_text("content-type", value)?,
+            "content-encoding" => parts.content_encoding = optional_text("content-encoding", value)?,
+            "headers" if value != "null" => parts.headers = value,
+            "properties" => parts.properties = Some(value),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    parts.into_envelope()
+}
+
+/// The members of an envelope, as found.
+#[derive(Debug)]
+struct Parts<'a> {
+    body: Option<&'a str>,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    headers: &'a str,
+    properties: Option<&'a str>,
+}
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Self {
+            body: None,
+            content_type: None,
+            content_encoding: None,
+            headers: "{}",
+            properties: None,
+        }
+    }
+}
+
+impl Parts<'_> {
+    fn into_envelope(self) -> Result<Envelope> {
+        let body = self.body.ok_or_else(|| malformed("it has no \"body\""))?;
+        let properties = self
+            .properties
+            .ok_or_else(|| malformed("it has no \"properties\""))?;
+        let content_type = self
+            .content_type
+            .filter(|mime| !mime.is_empty())
+            .ok_or_else(|| malformed("it has no \"content-type\""))?;
+        if !self.headers.starts_with('{') {
+            return Err(malformed("\"headers\" is not an object"));
+        }
+        let mut read = ReadProperties::parse(properties)?;
+        read.properties.content_type = content_type;
+        read.properties.content_encoding = self.content_encoding.unwrap_or_else(|| "utf-8".to_owned());
+        let redelivered = read.redelivered || header_says_redelivered(self.headers)?;
+        Ok(Envelope {
+            message: Message {
+                headers: Bytes::copy_from_slice(self.headers.as_bytes()),
+                body: decoded_body(body, read.body_encoding.as_deref())?,
+                properties: read.properties,
+            },
+            target: read.target.ok_or_else(|| {
+                malformed("\"properties\" has no \"delivery_info\" with \"exchange\" and \"routing_key\"")
+            })?,
+            redelivered,
+        })
+    }
+}
+
+fn header_says_redelivered(headers: &str) -> Result<bool> {
+    let mut found = false;
+    raw::for_each_member(headers.as_bytes(), |name, value| {
+        if name == "redelivered" {
+            found = is_true(value);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// `properties`, with what is not a property of the message beside it.
+#[derive(Debug)]
+struct ReadProperties {
+    properties: Properties,
+    body_encoding: Option<String>,
+    target: Option<Target>,
+    redelivered: bool,
+}
+
+impl ReadProperties {
+    fn parse(text: &str) -> Result<Self> {
+        let mut read = Self {
+            properties: Properties {
+                content_type: String::new(),
+                content_encoding: String::new(),
+                correlation_id: None,
+                reply_to: None,
+                delivery_mode: 2,
+                priority: None,
+                expiration: None,
+                delivery_tag: String::new(),
+                extra: Vec::new(),
+            },
+            body_encoding: None,
+            target: None,
+            redelivered: false,
+        };
+        if !text.starts_with('{') {
+            return Err(malformed("\"properties\" is not an object"));
+        }
+        raw::for_each_member(text.as_bytes(), |name, value| read.read(name, value))?;
+        Ok(read)
+    }
+
+    fn read(&mut self, name: Cow<'_, str>, value: &str) -> Result<()> {
+        let properties = &mut self.properties;
+        match &*name {
+            "correlation_id" => properties.correlation_id = scalar("correlation_id", value)?,
+            "reply_to" => properties.reply_to = scalar("reply_to", value)?,
+            "expiration" => properties.expiration = scalar("expiration", value)?,
+            "delivery_tag" => properties.delivery_tag = scalar("delivery_tag", value)?.unwrap_or_default(),
+            "delivery_mode" => properties.delivery_mode = small_number(value).unwrap_or(2),
+            "priority" => properties.priority = small_number(value),
+            "body_encoding" => self.body_encoding = optional_text("body_encoding", value)?,
+            "delivery_info" => self.read_delivery_info(value)?,
+            _ => properties.extra.push((name.into_owned(), value.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn read_delivery_info(&mut self, value: &str) -> Result<()> {
+        if !value.starts_with('{') {
+            return Err(malformed("\"delivery_info\" is not an object"));
+        }
+        let (mut exchange, mut routing_key) = (None, None);
+        raw::for_each_member(value.as_bytes(), |name, value| {
+            match &*name {
+                // A null exchange is the default one.
+                "exchange" => exchange = Some(optional_text("exchange", value)?.unwrap_or_default()),
+                "routing_key" => routing_key = Some(optional_text("routing_key", value)?.unwrap_or_default()),
+                "redelivered" => self.redelivered = is_true(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if let (Some(exchange), Some(routing_key)) = (exchange, routing_key) {
+            self.target = Some(Target {
+                exchange,
+                routing_key,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn malformed(detail: &str) -> Error {
+    Error::Malformed {
+        what: "envelope",
+        detail: detail.to_owned(),
+    }
+}
+
+fn optional_text(name: &str, value: &str) -> Result<Option<String>> {
+    if value == "null" {
+        return Ok(None);
+    }
+    match raw::string(value)? {
+        Some(text) => Ok(Some(text.into_owned())),
+        None => Err(malformed(&format!("\"{name}\" is not a string"))),
+    }
+}
+
+/// A scalar as text: a string's own, otherwise its JSON; null is none.
+fn scalar(name: &str, value: &str) -> Result<Option<String>> {
+    if value.starts_with(['{', '[']) {
+        return Err(malformed(&format!("\"{name}\" is not a scalar")));
+    }
+    if value.starts_with('"') {
+        return optional_text(name, value);
+    }
+    Ok((value != "null").then(|| value.to_owned()))
+}
+
+/// A number that fits into a byte, clamped; none for anything else.
+fn small_number(value: &str) -> Option<u8> {
+    let number: i64 = value.parse().ok()?;
+    u8::try_from(number.clamp(0, 255)).ok()
+}
+
+fn decoded_body(value: &str, body_encoding: Option<&str>) -> Result<Bytes> {
+    let text = raw::string(value)?.ok_or_else(|| malformed("\"body\" is not a string"))?;
+    if body_encoding != Some("base64") {
+        return Ok(Bytes::from(text.into_owned()));
+    }
+    BASE64
+        .decode(&*text)
+        .map(Bytes::from)
+        .map_err(|error| malformed(&format!("\"body\" is not base64: {error}")))
+}
+
+/// Marks an envelope as kombu does when it restores one: `headers.redelivered` and
+/// `properties.delivery_info.redelivered`. Nothing else changes, unknown members included.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is not an object.
+pub fn mark_redelivered(raw: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(raw.len() + 48);
+    out.push(b'{');
+    for (name, value) in raw::members(raw)? {
+        match &*name {
+            "headers" if value.starts_with('{') => {
+                let marked = with_true(value, "redelivered")?;
+                append_member(&mut out, &name, |out| out.extend_from_slice(&marked));
+            }
+            "properties" if value.starts_with('{') => {
+                let marked = mark_properties(value)?;
+                append_member(&mut out, &name, |out| out.extend_from_slice(&marked));
+            }
+            _ => append_member(&mut out, &name, |out| out.extend_from_slice(value.as_bytes())),
+        }
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+fn mark_properties(properties: &str) -> Result<Vec<u8>> {
+    let mut out = vec![b'{'];
+    for (name, value) in raw::members(properties.as_bytes())? {
+        if name == "delivery_info" && value.starts_with('{') {
+            let marked = with_true(value, "redelivered")?;
+            append_member(&mut out, &name, |out| out.extend_from_slice(&marked));
+        } else {
+            append_member(&mut out, &name, |out| out.extend_from_slice(value.as_bytes()));
+        }
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+/// An object with one member set to `true`: in its place, or at the end.
+fn with_true(object: &str, member: &str) -> Result<Vec<u8>> {
+    let mut out = vec![b'{'];
+    let mut is_there = false;
+    for (name, value) in raw::members(object.as_bytes())? {
+        let is_it = name == member;
+        is_there |= is_it;
+        let value = if is_it { "true" } else { value };
+        append_member(&mut out, &name, |out| out.extend_from_slice(value.as_bytes()));
+    }
+    if !is_there {
+        append_member(&mut out, member, |out| out.extend_from_slice(b"true"));
+    }
+    out.push(b'}');
+    Ok(out)
+}

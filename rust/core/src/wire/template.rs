@@ -1,0 +1,291 @@
+//! A task's messages: everything that does not differ from call to call, encoded once.
+//!
+//! Source: the emission order of Celery 5.7 `app/amqp.py`, held by `tests/vectors`.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::message::{Message, Outgoing, Properties, Target};
+use crate::codec::json::{append_str, raw};
+
+/// What all messages of a task have in common.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Registered name.
+    pub name: String,
+    /// Display name that overrides it, if any.
+    pub shadow: Option<String>,
+    /// `[hard, soft]` in seconds, as JSON text (the difference between 1 and 1.0 is kept).
+    pub timelimit: String,
+    /// Publishing node, `gen<pid>@<host>`.
+    pub origin: String,
+    /// `None` leaves it to the worker (null).
+    pub ignore_result: Option<bool>,
+    /// MIME type of the body.
+    pub content_type: String,
+    /// `utf-8` or `binary`.
+    pub content_encoding: String,
+    /// The client's reply queue.
+    pub reply_to: Option<String>,
+    /// 2 persistent, 1 transient.
+    pub delivery_mode: u8,
+    /// Priority; see [`Properties::priority`].
+    pub priority: Option<u8>,
+    /// Where to.
+    pub target: Target,
+    /// Custom headers as `(name, JSON text)`.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What may differ per call; `None` takes the task's own value or Celery's default.
+/// Texts are plain, structured values JSON text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// The task's id; a fresh UUID4 otherwise.
+    pub task_id: Option<&'a str>,
+    /// ISO-8601.
+    pub eta: Option<&'a str>,
+    /// ISO-8601.
+    pub expires: Option<&'a str>,
+    /// What is left until `expires`, in ms as decimal text.
+    pub expiration: Option<&'a str>,
+    /// Group id.
+    pub group: Option<&'a str>,
+    /// Position in the group.
+    pub group_index: Option<i64>,
+    /// Attempts already made.
+    pub retries: Option<u32>,
+    /// JSON text of `[hard, soft]`.
+    pub timelimit: Option<&'a str>,
+    /// The id of the workflow's first task; the task's own id otherwise.
+    pub root_id: Option<&'a str>,
+    /// The task that publishes this one.
+    pub parent_id: Option<&'a str>,
+    /// Overrides the repr given to [`Template::build`].
+    pub argsrepr: Option<&'a str>,
+    /// Overrides the repr given to [`Template::build`].
+    pub kwargsrepr: Option<&'a str>,
+    /// Publishing node.
+    pub origin: Option<&'a str>,
+    /// Display name.
+    pub shadow: Option<&'a str>,
+    /// `Some(None)` is null.
+    pub ignore_result: Option<Option<bool>>,
+    /// Depth of `Task.replace`.
+    pub replaced_task_nesting: Option<i64>,
+    /// JSON text of an array.
+    pub stamped_headers: Option<&'a str>,
+    /// JSON text of an object.
+    pub stamps: Option<&'a str>,
+    /// Custom headers as `(name, JSON text)`, merged over the task's. One that has the name of a
+    /// standard header replaces it, as in Celery.
+    pub extra_headers: &'a [(String, String)],
+    /// The task's id otherwise.
+    pub correlation_id: Option<&'a str>,
+    /// Reply queue.
+    pub reply_to: Option<&'a str>,
+    /// 2 persistent, 1 transient.
+    pub delivery_mode: Option<u8>,
+    /// Priority.
+    pub priority: Option<u8>,
+    /// A fresh UUID4 otherwise.
+    pub delivery_tag: Option<&'a str>,
+    /// Further properties as `(name, JSON text)`.
+    pub extra_properties: &'a [(String, String)],
+    /// Exchange.
+    pub exchange: Option<&'a str>,
+    /// Routing key.
+    pub routing_key: Option<&'a str>,
+}
+
+/// A task's messages with the common part encoded.
+#[derive(Clone, Debug)]
+pub struct Template {
+    task: Task,
+    /// `{"lang": "py", "task": "…", "id": `
+    head: Vec<u8>,
+    shadow: Vec<u8>,
+    origin: Vec<u8>,
+}
+
+impl Template {
+    /// Encodes what is common.
+    pub fn new(task: Task) -> Self {
+        let mut head = b"{\"lang\": \"py\", \"task\": ".to_vec();
+        append_str(&mut head, &task.name);
+        head.extend_from_slice(b", \"id\": ");
+        let mut shadow = Vec::new();
+        append_optional(&mut shadow, task.shadow.as_deref());
+        let mut origin = Vec::new();
+        append_str(&mut origin, &task.origin);
+        Self {
+            task,
+            head,
+            shadow,
+            origin,
+        }
+    }
+
+    /// What the template was made from.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Builds one message. The body is encoded (and compressed) already.
+    pub fn build(&self, call: &Call<'_>, body: Bytes, argsrepr: &str, kwargsrepr: &str) -> Outgoing {
+        let mut fresh_id = Uuid::encode_buffer();
+        let task_id = match call.task_id {
+            Some(id) => id,
+            None => Uuid::new_v4().hyphenated().encode_lower(&mut fresh_id),
+        };
+        let headers = self.headers(call, task_id, argsrepr, kwargsrepr);
+        Outgoing {
+            message: Message {
+                headers: Bytes::from(headers),
+                properties: self.properties(call, task_id),
+                body,
+            },
+            target: Target {
+                exchange: call.exchange.unwrap_or(&self.task.target.exchange).to_owned(),
+                routing_key: call
+                    .routing_key
+                    .unwrap_or(&self.task.target.routing_key)
+                    .to_owned(),
+            },
+        }
+    }
+
+    fn properties(&self, call: &Call<'_>, task_id: &str) -> Properties {
+        let task = &self.task;
+        Properties {
+            content_type: task.content_type.clone(),
+            content_encoding: task.content_encoding.clone(),
+            correlation_id: Some(call.correlation_id.unwrap_or(task_id).to_owned()),
+            reply_to: call.reply_to.map(str::to_owned).or_else(|| task.reply_to.clone()),
+            delivery_mode: call.delivery_mode.unwrap_or(task.delivery_mode),
+            priority: call.priority.or(task.priority),
+            expiration: call.expiration.map(str::to_owned),
+            delivery_tag: call
+                .delivery_tag
+                .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
+            extra: call.extra_properties.to_vec(),
+        }
+    }
+
+    fn headers(&self, call: &Call<'_>, task_id: &str, argsrepr: &str, kwargsrepr: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(640 + argsrepr.len() + kwargsrepr.len());
+        out.extend_from_slice(&self.head);
+        append_str(&mut out, task_id);
+        self.append_schedule(&mut out, call);
+        append_text(
+            &mut out,
+            b", \"root_id\": ",
+            Some(call.root_id.unwrap_or(task_id)),
+        );
+        append_text(&mut out, b", \"parent_id\": ", call.parent_id);
+        append_text(
+            &mut out,
+            b", \"argsrepr\": ",
+            Some(call.argsrepr.unwrap_or(argsrepr)),
+        );
+        append_text(
+            &mut out,
+            b", \"kwargsrepr\": ",
+            Some(call.kwargsrepr.unwrap_or(kwargsrepr)),
+        );
+        self.append_rest(&mut out, call);
+        out.push(b'}');
+        self.with_custom_headers(out, call.extra_headers)
+    }
+
+    /// From `shadow` to `timelimit`.
+    fn append_schedule(&self, out: &mut Vec<u8>, call: &Call<'_>) {
+        out.extend_from_slice(b", \"shadow\": ");
+        match call.shadow {
+            Some(shadow) => append_str(out, shadow),
+            None => out.extend_from_slice(&self.shadow),
+        }
+        append_text(out, b", \"eta\": ", call.eta);
+        append_text(out, b", \"expires\": ", call.expires);
+        append_text(out, b", \"group\": ", call.group);
+        append_integer(out, b", \"group_index\": ", call.group_index);
+        append_integer(
+            out,
+            b", \"retries\": ",
+            Some(i64::from(call.retries.unwrap_or(0))),
+        );
+        out.extend_from_slice(b", \"timelimit\": ");
+        out.extend_from_slice(call.timelimit.unwrap_or(&self.task.timelimit).as_bytes());
+    }
+
+    /// From `origin` to `stamps`.
+    fn append_rest(&self, out: &mut Vec<u8>, call: &Call<'_>) {
+        out.extend_from_slice(b", \"origin\": ");
+        match call.origin {
+            Some(origin) => append_str(out, origin),
+            None => out.extend_from_slice(&self.origin),
+        }
+        let ignore_result = match call.ignore_result.unwrap_or(self.task.ignore_result) {
+            Some(true) => "true",
+            Some(false) => "false",
+            None => "null",
+        };
+        out.extend_from_slice(b", \"ignore_result\": ");
+        out.extend_from_slice(ignore_result.as_bytes());
+        append_integer(
+            out,
+            b", \"replaced_task_nesting\": ",
+            Some(call.replaced_task_nesting.unwrap_or(0)),
+        );
+        out.extend_from_slice(b", \"stamped_headers\": ");
+        out.extend_from_slice(call.stamped_headers.unwrap_or("null").as_bytes());
+        out.extend_from_slice(b", \"stamps\": ");
+        out.extend_from_slice(call.stamps.unwrap_or("{}").as_bytes());
+    }
+
+    /// Merges custom headers as `dict.update` does: a known name keeps its place.
+    fn with_custom_headers(&self, standard: Vec<u8>, extra: &[(String, String)]) -> Vec<u8> {
+        if self.task.headers.is_empty() && extra.is_empty() {
+            return standard;
+        }
+        let Ok(members) = raw::members(&standard) else {
+            return standard;
+        };
+        let mut merged: Vec<(&str, &str)> = members.iter().map(|(name, value)| (&**name, *value)).collect();
+        for (name, value) in self.task.headers.iter().chain(extra) {
+            match merged.iter_mut().find(|(known, _)| known == name) {
+                Some(member) => member.1 = value,
+                None => merged.push((name, value)),
+            }
+        }
+        let mut out = Vec::with_capacity(standard.len() + 64 * extra.len());
+        for (index, (name, value)) in merged.into_iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{" } else { b", " });
+            append_str(&mut out, name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+fn append_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => append_str(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn append_text(out: &mut Vec<u8>, name: &[u8], text: Option<&str>) {
+    out.extend_from_slice(name);
+    append_optional(out, text);
+}
+
+fn append_integer(out: &mut Vec<u8>, name: &[u8], number: Option<i64>) {
+    out.extend_from_slice(name);
+    match number {
+        Some(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
+}

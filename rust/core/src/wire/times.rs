@@ -1,0 +1,231 @@
+//! ISO-8601 times as `dateutil.parser.isoparse` reads them, which is what a Celery worker uses.
+
+use crate::error::{Error, Result};
+
+/// A moment, or a wall time that its reader must place in a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsoTime {
+    /// Milliseconds since the Unix epoch, as if in UTC when there is no offset. A fraction of a
+    /// millisecond rounds up, so that nothing starts early.
+    pub unix_ms: i64,
+    /// Whether the text had an offset.
+    pub has_offset: bool,
+}
+
+/// Parses an ISO-8601 date or date and time.
+///
+/// # Errors
+/// [`Error::Malformed`] with the text.
+pub fn parse_iso(text: &str) -> Result<IsoTime> {
+    let mut cursor = Cursor {
+        rest: text.as_bytes(),
+    };
+    cursor.date_time().ok_or_else(|| Error::Malformed {
+        what: "time",
+        detail: format!("{text:?} is not ISO-8601"),
+    })
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What is left of the text. Each reader returns `None` where the text is not what it must be.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl Cursor<'_> {
+    fn date_time(&mut self) -> Option<IsoTime> {
+        let days = self.date()?;
+        if self.rest.is_empty() {
+            return Some(IsoTime {
+                unix_ms: days * DAY_MS,
+                has_offset: false,
+            });
+        }
+        // Any single character separates, as in dateutil; a date without a day has no time.
+        let (separator, rest) = self.rest.split_first()?;
+        if !separator.is_ascii() {
+            return None;
+        }
+        self.rest = rest;
+        let time_ms = self.time_ms()?;
+        let offset_ms = if self.rest.is_empty() {
+            None
+        } else {
+            Some(self.offset_ms()?)
+        };
+        Some(IsoTime {
+            unix_ms: days * DAY_MS + time_ms - offset_ms.unwrap_or(0),
+            has_offset: offset_ms.is_some(),
+        })
+    }
+
+    /// Days since the epoch.
+    fn date(&mut self) -> Option<i64> {
+        let year = self.number(4)?;
+        if year < 1 {
+            return None;
+        }
+        if self.rest.is_empty() {
+            return Some(days_from_civil(year, 1, 1));
+        }
+        let has_dash = self.take(b'-');
+        if self.take(b'W') {
+            return self.week_date(year, has_dash);
+        }
+        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 3 || (digits > 4 && !has_dash && !matches!(self.rest.get(4), Some(b'0'..=b'9'))) {
+            return self.ordinal_date(year);
+        }
+        self.month_and_day(year, has_dash)
+    }
+
+    fn month_and_day(&mut self, year: i64, has_dash: bool) -> Option<i64> {
+        let month = self.number(2).filter(|month| (1..=12).contains(month))?;
+        if self.rest.is_empty() {
+            return has_dash.then(|| days_from_civil(year, month, 1));
+        }
+        if has_dash && !self.take(b'-') {
+            return None;
+        }
+        let day = self
+            .number(2)
+            .filter(|day| (1..=days_in_month(year, month)).contains(day))?;
+        Some(days_from_civil(year, month, day))
+    }
+
+    fn ordinal_date(&mut self, year: i64) -> Option<i64> {
+        let days = if is_leap(year) { 366 } else { 365 };
+        let ordinal = self.number(3).filter(|ordinal| (1..=days).contains(ordinal))?;
+        Some(days_from_civil(year, 1, 1) + ordinal - 1)
+    }
+
+    fn week_date(&mut self, year: i64, has_dash: bool) -> Option<i64> {
+        let week = self.number(2).filter(|week| (1..=53).contains(week))?;
+        let mut day = 1;
+        if !self.rest.is_empty() {
+            if self.take(b'-') != has_dash {
+                return None;
+            }
+            day = self.number(1).filter(|day| (1..=7).contains(day))?;
+        }
+        // ISO week 1 is the one with 4 January.
+        let fourth = days_from_civil(year, 1, 4);
+        let monday = fourth - (fourth + 3).rem_euclid(7);
+        Some(monday + (week - 1) * 7 + day - 1)
+    }
+
+    fn time_ms(&mut self) -> Option<i64> {
+        let hour = self.number(2).filter(|hour| *hour <= 24)?;
+        let has_colon = self.take(b':');
+        let (mut minute, mut second, mut fraction_ms) = (0, 0, 0);
+        if has_colon || self.at_digit() {
+            minute = self.number(2).filter(|minute| *minute < 60)?;
+            if self.at_digit() && has_colon {
+                return None;
+            }
+            if self.take(b':') != has_colon && !self.rest.is_empty() && !self.at_digit() {
+                // A zone follows.
+            }
+            if self.at_digit() {
+                second = self.number(2).filter(|second| *second < 60)?;
+                fraction_ms = self.fraction_ms()?;
+            }
+        }
+        if hour == 24 && (minute, second, fraction_ms) != (0, 0, 0) {
+            return None;
+        }
+        Some(((hour * 60 + minute) * 60 + second) * 1000 + fraction_ms)
+    }
+
+    /// Milliseconds, rounded up.
+    fn fraction_ms(&mut self) -> Option<i64> {
+        if !self.take(b'.') && !self.take(b',') {
+            return Some(0);
+        }
+        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (fraction, rest) = self.rest.split_at(digits);
+        self.rest = rest;
+        if fraction.is_empty() {
+            return None;
+        }
+        let value = |digits: &[u8], width: usize| {
+            (0..width).fold(0, |value, place| {
+                value * 10 + digits.get(place).map_or(0, |digit| i64::from(digit - b'0'))
+            })
+        };
+        let has_more = fraction.iter().skip(3).any(|digit| *digit != b'0');
+        Some(value(fraction, 3) + i64::from(has_more))
+    }
+
+    fn offset_ms(&mut self) -> Option<i64> {
+        if self.rest == b"Z" || self.rest == b"z" {
+            return Some(0);
+        }
+        let sign = match self.rest.first()? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        self.rest = &self.rest[1..];
+        let hours = self.number(2).filter(|hours| *hours < 24)?;
+        let mut minutes = 0;
+        if !self.rest.is_empty() {
+            self.take(b':');
+            minutes = self.number(2).filter(|minutes| *minutes < 60)?;
+        }
+        self.rest
+            .is_empty()
+            .then_some(sign * (hours * 60 + minutes) * 60_000)
+    }
+
+    fn at_digit(&self) -> bool {
+        self.rest.first().is_some_and(u8::is_ascii_digit)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.rest.first() == Some(&byte);
+        if is_next {
+            self.rest = &self.rest[1..];
+        }
+        is_next
+    }
+
+    fn number(&mut self, digits: usize) -> Option<i64> {
+        let (number, rest) = self.rest.split_at_checked(digits)?;
+        if !number.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        self.rest = rest;
+        Some(
+            number
+                .iter()
+                .fold(0, |value, digit| value * 10 + i64::from(digit - b'0')),
+        )
+    }
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days between the epoch and a date of the Gregorian calendar.
+///
+/// Years begin in March here, so that the leap day is the last of its year.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}

@@ -1,0 +1,83 @@
+//! Codecs for Python: everything here runs attached and waits for nothing.
+
+use celeriac_core::wire::times;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::PyBytes;
+
+use crate::convert::{self, Hooks, ReprLimits};
+use crate::errors::OrRaise;
+
+/// Encodes a value as Celery's JSON encoder does, byte for byte.
+///
+/// `what` is the root of the path in the message of an `EncodeError` (`args[1]["when"]`).
+#[pyfunction]
+#[pyo3(signature = (value, /, *, what = "value"))]
+pub(crate) fn encode_json<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let py = value.py();
+    convert::to_json(value, what).map(|json| PyBytes::new(py, &json)).or_raise(py)
+}
+
+/// JSON as bytes (UTF-8) or as text.
+#[derive(FromPyObject)]
+pub(crate) enum JsonText {
+    /// UTF-8.
+    Bytes(PyBackedBytes),
+    /// Text.
+    Text(PyBackedStr),
+}
+
+/// Decodes JSON, typed objects included. Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub(crate) fn decode_json<'py>(py: Python<'py>, data: JsonText) -> PyResult<Bound<'py, PyAny>> {
+    let bytes: &[u8] = match &data {
+        JsonText::Bytes(bytes) => bytes,
+        JsonText::Text(text) => text.as_bytes(),
+    };
+    convert::from_json(py, bytes).or_raise(py)
+}
+
+/// Encodes a value as `MessagePack`: text as `str`, bytes as `bin`, no extension types.
+#[pyfunction]
+#[pyo3(signature = (value, /, *, what = "value"))]
+pub(crate) fn encode_msgpack<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let py = value.py();
+    let mut out = Vec::with_capacity(128);
+    convert::append_msgpack(&mut out, value, what).or_raise(py)?;
+    Ok(PyBytes::new(py, &out))
+}
+
+/// Decodes `MessagePack`. Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub(crate) fn decode_msgpack<'py>(py: Python<'py>, data: PyBackedBytes) -> PyResult<Bound<'py, PyAny>> {
+    convert::from_msgpack(py, &data).or_raise(py)
+}
+
+/// A shortened `repr`: at most about `max_chars` characters, containers `max_levels` deep.
+#[pyfunction]
+#[pyo3(signature = (value, /, max_chars = 1024, max_levels = 3))]
+pub(crate) fn safe_repr(value: &Bound<'_, PyAny>, max_chars: usize, max_levels: usize) -> PyResult<String> {
+    convert::safe_repr(value, ReprLimits { max_chars, max_levels })
+}
+
+/// Milliseconds since the epoch of an ISO 8601 time (as if UTC when it has no offset), and whether
+/// it has one. Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (text, /))]
+pub(crate) fn parse_iso_ms(py: Python<'_>, text: &str) -> PyResult<(i64, bool)> {
+    let time = times::parse_iso(text).or_raise(py)?;
+    Ok((time.unix_ms, time.has_offset))
+}
+
+/// Sets what is asked about types that JSON has no word for; `None` asks nobody.
+///
+/// `encode(value)` returns what stands for the value, `decode(marker, value)` what a typed object
+/// means; both return `NotImplemented` for what is not theirs. With `come_first` they are asked
+/// before the built-in types.
+#[pyfunction]
+#[pyo3(signature = (encode, decode, /, *, come_first = false))]
+pub(crate) fn set_json_hooks(encode: Option<Py<PyAny>>, decode: Option<Py<PyAny>>, come_first: bool) {
+    convert::set_hooks(Hooks { encode, decode, come_first });
+}

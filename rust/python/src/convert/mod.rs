@@ -1,0 +1,77 @@
+//! Python objects to bytes and back: one walk, no tree in between.
+//!
+//! [`serialize`] walks a Python object for any serde serializer, [`deserialize`] builds one from
+//! any deserializer, [`typed`] knows the objects that JSON carries as `{"__type__", "__value__"}`,
+//! [`repr`] writes the shortened texts that people read.
+
+mod deserialize;
+mod hooks;
+mod keys;
+mod repr;
+mod serialize;
+mod typed;
+
+use celeriac_core::codec::{self, Limits};
+use pyo3::prelude::*;
+
+use crate::errors::Outcome;
+use deserialize::Builder;
+use serialize::Walk;
+
+pub(crate) use hooks::{Hooks, set_hooks};
+pub(crate) use repr::ReprLimits;
+
+/// The two shapes in which Python objects travel; they differ in what a key or bytes may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// JSON as Celery's encoder writes it.
+    Json,
+    /// MessagePack with `bin` and without extension types.
+    Msgpack,
+}
+
+/// Appends the JSON of a Python object. `what` is the root of the path in an error.
+pub(crate) fn append_json(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, what: &str) -> Outcome<()> {
+    let walk = Walk::new(value.py(), Style::Json);
+    codec::json::append(out, &walk.of(value)).map_err(|error| walk.into_fault(what, error))
+}
+
+/// Appends the MessagePack of a Python object. `what` is the root of the path in an error.
+pub(crate) fn append_msgpack(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, what: &str) -> Outcome<()> {
+    let walk = Walk::new(value.py(), Style::Msgpack);
+    codec::msgpack::append(out, &walk.of(value)).map_err(|error| walk.into_fault(what, error))
+}
+
+/// The JSON of a Python object.
+pub(crate) fn to_json(value: &Bound<'_, PyAny>, what: &str) -> Outcome<Vec<u8>> {
+    let mut out = Vec::with_capacity(128);
+    append_json(&mut out, value, what)?;
+    Ok(out)
+}
+
+/// The JSON of a Python object, as text.
+pub(crate) fn to_json_text(value: &Bound<'_, PyAny>, what: &str) -> Outcome<String> {
+    // The encoder escapes everything beyond ASCII, so nothing is ever replaced here.
+    to_json(value, what).map(|json| match String::from_utf8(json) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
+/// The Python object that JSON describes.
+pub(crate) fn from_json<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
+    let builder = Builder::new(py, Style::Json);
+    codec::json::from_slice(data, builder.seed(), Limits::default()).map_err(|error| builder.into_fault(error))
+}
+
+/// The Python object that MessagePack describes.
+pub(crate) fn from_msgpack<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
+    let builder = Builder::new(py, Style::Msgpack);
+    codec::msgpack::from_slice(data, builder.seed(), Limits::default())
+        .map_err(|error| builder.into_fault(error))
+}
+
+/// A shortened `repr`, as Celery writes it into `argsrepr`.
+pub(crate) fn safe_repr(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<String> {
+    repr::safe_repr(value, limits)
+}

@@ -1,0 +1,318 @@
+//! Shortened texts of arguments, for logs and monitors.
+//!
+//! Source: celery/utils/saferepr.py `saferepr`, whose output this equals character by character
+//! except for objects whose `__repr__` raises.
+
+use pyo3::exceptions::PyException;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType,
+};
+
+/// How much of a value is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReprLimits {
+    /// Characters after which the rest becomes `...`; closing brackets come on top.
+    pub(crate) max_chars: usize,
+    /// Containers inside each other; a deeper one is shown as `[...]`. 0 is unlimited.
+    pub(crate) max_levels: usize,
+}
+
+/// The shortened `repr` of a value.
+pub(super) fn safe_repr(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<String> {
+    let mut printer = Printer::new(limits);
+    printer.value(value)?;
+    Ok(printer.out)
+}
+
+/// Containers deeper than this are not followed, whatever the caller allows: the stack ends.
+const MAX_STACKED: usize = 200;
+
+struct Printer {
+    out: String,
+    /// Characters left; what overshoots makes it negative.
+    left: isize,
+    max_levels: usize,
+    level: usize,
+    /// Addresses of the containers around the current value.
+    open: Vec<usize>,
+    /// The limit was met: only brackets that were opened before are still closed.
+    is_exhausted: bool,
+}
+
+impl Printer {
+    fn new(limits: ReprLimits) -> Self {
+        let max_levels = match limits.max_levels {
+            0 => MAX_STACKED,
+            levels => levels.min(MAX_STACKED),
+        };
+        Self {
+            out: String::new(),
+            left: isize::try_from(limits.max_chars).unwrap_or(isize::MAX),
+            max_levels,
+            level: 0,
+            open: Vec::new(),
+            is_exhausted: false,
+        }
+    }
+
+    fn value(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(text) = value.cast::<PyString>() {
+            return self.quoted(&lossy(text)?);
+        }
+        if is_plain_number(value) {
+            return self.text(&lossy(&value.str()?)?);
+        }
+        if let Ok(list) = value.cast::<PyList>() {
+            return self.sequence(value, ("[", "]"), list.iter());
+        }
+        if let Ok(tuple) = value.cast::<PyTuple>() {
+            let close = if tuple.len() == 1 { ",)" } else { ")" };
+            return self.sequence(value, ("(", close), tuple.iter());
+        }
+        if let Ok(dict) = value.cast::<PyDict>() {
+            return self.dict(dict);
+        }
+        self.rarer(value)
+    }
+
+    fn rarer(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return self.bytes(bytes.as_bytes());
+        }
+        if value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>() {
+            return self.set(value);
+        }
+        let text = match number_text(value)? {
+            Some(text) => text,
+            None => any_repr(value)?,
+        };
+        self.text(&text)
+    }
+
+    /// Makes room for a token: false when the limit was met and it must not be shown.
+    fn admits(&mut self) -> bool {
+        if self.is_exhausted {
+            return false;
+        }
+        if self.left > 0 {
+            return true;
+        }
+        self.out.push_str(", ...");
+        self.is_exhausted = true;
+        false
+    }
+
+    fn write(&mut self, token: &str) {
+        self.left -= chars_in(token);
+        self.out.push_str(token);
+    }
+
+    fn literal(&mut self, token: &str) {
+        if self.admits() {
+            self.write(token);
+        }
+    }
+
+    fn text(&mut self, text: &str) -> PyResult<()> {
+        if self.admits() {
+            let shown = truncated(text, self.left);
+            self.write(&shown);
+        }
+        Ok(())
+    }
+
+    fn quoted(&mut self, text: &str) -> PyResult<()> {
+        if self.admits() {
+            let shown = truncated(text, self.left).replace('\'', "\\'");
+            self.write(&format!("'{shown}'"));
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> PyResult<()> {
+        if self.admits() {
+            let limit = usize::try_from(self.left).unwrap_or(0);
+            let (shown, dots) = match bytes.get(..limit) {
+                Some(start) if bytes.len() > limit => (start, "..."),
+                _ => (bytes, ""),
+            };
+            let shown = match std::str::from_utf8(shown) {
+                Ok(text) => text.to_owned(),
+                Err(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+            };
+            self.write(&format!("b'{shown}{dots}'"));
+        }
+        Ok(())
+    }
+
+    /// Opens a container. `None`: it is not followed, or the limit was met.
+    fn opened(&mut self, container: &Bound<'_, PyAny>, open: &str, close: &str) -> PyResult<bool> {
+        if self.level >= self.max_levels {
+            self.literal(&format!("{open}...{close}"));
+            return Ok(false);
+        }
+        let address = container.as_ptr().addr();
+        if self.open.contains(&address) {
+            let class = container.get_type().name()?;
+            self.text(&format!("<Recursion on {class} with id={address}>"))?;
+            return Ok(false);
+        }
+        if !self.admits() {
+            return Ok(false);
+        }
+        self.write(open);
+        self.level += 1;
+        self.open.push(address);
+        Ok(true)
+    }
+
+    fn closed(&mut self, close: &str) {
+        self.level -= 1;
+        self.open.pop();
+        if self.is_exhausted || self.left <= 0 {
+            // A bracket that was opened is closed, and not counted.
+            self.out.push_str(close);
+        } else {
+            self.write(close);
+        }
+    }
+
+    fn sequence<'py>(
+        &mut self,
+        container: &Bound<'py, PyAny>,
+        (open, close): (&str, &str),
+        items: impl ExactSizeIterator<Item = Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        if !self.opened(container, open, close)? {
+            return Ok(());
+        }
+        let last = items.len().saturating_sub(1);
+        for (index, item) in items.enumerate() {
+            self.value(&item)?;
+            if index < last {
+                self.literal(", ");
+            }
+            if self.is_exhausted {
+                break;
+            }
+        }
+        self.closed(close);
+        Ok(())
+    }
+
+    fn set(&mut self, set: &Bound<'_, PyAny>) -> PyResult<()> {
+        let class = set.get_type().name()?;
+        if set.len()? == 0 {
+            return self.text(&format!("{class}()"));
+        }
+        let items: Vec<_> = set.try_iter()?.collect::<PyResult<_>>()?;
+        if set.is_exact_instance_of::<PySet>() {
+            self.sequence(set, ("{", "}"), items.into_iter())
+        } else {
+            self.sequence(set, (&format!("{class}({{"), "})"), items.into_iter())
+        }
+    }
+
+    fn dict(&mut self, dict: &Bound<'_, PyDict>) -> PyResult<()> {
+        let container = dict.as_any();
+        if !self.opened(container, "{", "}")? {
+            return Ok(());
+        }
+        let items = super::serialize::items_of(dict)?;
+        let last = items.len().saturating_sub(1);
+        for (index, (key, value)) in items.iter().enumerate() {
+            self.key(key)?;
+            self.literal(": ");
+            self.value(value)?;
+            if index < last {
+                self.literal(", ");
+            }
+            if self.is_exhausted {
+                break;
+            }
+        }
+        self.closed("}");
+        Ok(())
+    }
+
+    /// A key is a text of its own with what is left as its limit.
+    fn key(&mut self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.admits() {
+            let limits = ReprLimits {
+                max_chars: usize::try_from(self.left).unwrap_or(0),
+                max_levels: self.max_levels,
+            };
+            let shown = safe_repr(key, limits)?;
+            self.write(&shown);
+        }
+        Ok(())
+    }
+}
+
+fn is_plain_number(value: &Bound<'_, PyAny>) -> bool {
+    value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyBool>()
+}
+
+/// The text of anything registered as a number: `str()`, but `repr()` for a Decimal.
+fn number_text(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    static NUMBERS: PyOnceLock<(Py<PyType>, Py<PyType>)> = PyOnceLock::new();
+    let py = value.py();
+    let (number, decimal) = NUMBERS.get_or_try_init(py, || -> PyResult<_> {
+        let number = py.import("numbers")?.getattr("Number")?.cast_into::<PyType>()?;
+        let decimal = py.import("decimal")?.getattr("Decimal")?.cast_into::<PyType>()?;
+        Ok((number.unbind(), decimal.unbind()))
+    })?;
+    if value.is_none() || value.is_instance(decimal.bind(py))? || !value.is_instance(number.bind(py))? {
+        return Ok(None);
+    }
+    lossy(&value.str()?).map(Some)
+}
+
+/// `repr()`, or what can be said about an object that has none.
+fn any_repr(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    match value.repr() {
+        Ok(text) => lossy(&text),
+        Err(error) if error.is_instance_of::<PyException>(value.py()) => {
+            let class = value.get_type().repr()?;
+            Ok(format!("<Unrepresentable {class}{:#x}: {error}>", value.as_ptr().addr()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The text; lone surrogates, which UTF-8 cannot carry, are shown as `\udXXX`.
+fn lossy(text: &Bound<'_, PyString>) -> PyResult<String> {
+    match text.to_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => {
+            let py = text.py();
+            py.get_type::<PyString>()
+                .call_method1(intern!(py, "encode"), (text, "utf-8", "backslashreplace"))?
+                .call_method1(intern!(py, "decode"), ("utf-8",))?
+                .extract()
+        }
+    }
+}
+
+fn chars_in(text: &str) -> isize {
+    let chars = if text.is_ascii() { text.len() } else { text.chars().count() };
+    isize::try_from(chars).unwrap_or(isize::MAX)
+}
+
+/// A text of `limit` characters or more, cut at its last blank before the limit.
+fn truncated(text: &str, limit: isize) -> std::borrow::Cow<'_, str> {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    // A text has at least as many bytes as characters.
+    if text.len() < limit || text.chars().count() < limit {
+        return text.into();
+    }
+    let end = text.char_indices().nth(limit).map_or(text.len(), |(end, _)| end);
+    let start = text.get(..end).unwrap_or(text);
+    let kept = start.rsplit_once(' ').map_or(start, |(kept, _)| kept);
+    format!("{kept}...").into()
+}

@@ -1,0 +1,100 @@
+//! The one place where a failure becomes a Python exception.
+//!
+//! The classes are written in Python (`celeriac.exceptions`), so that they pickle, carry docs and
+//! keep users' `except` clauses working. They are looked up when the first one is raised.
+
+use celeriac_core::Error;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// Why a call failed, before it is an exception.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The core said no.
+    Core(Error),
+    /// Python code that we called raised, or an argument is wrong: passed on as it is.
+    Python(PyErr),
+    /// A value cannot be carried; `cause` is what Python code raised about it.
+    Encode {
+        /// Path, type and reason.
+        detail: String,
+        /// The exception behind it.
+        cause: Option<PyErr>,
+    },
+    /// Bytes do not make a value; `cause` is what Python code raised about them.
+    Decode {
+        /// Where and why.
+        detail: String,
+        /// The exception behind it.
+        cause: Option<PyErr>,
+    },
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+impl From<PyErr> for Fault {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+/// Result of what has not been turned into an exception yet.
+pub(crate) type Outcome<T> = Result<T, Fault>;
+
+impl Fault {
+    /// The exception, with its cause attached.
+    pub(crate) fn into_exception(self, py: Python<'_>) -> PyErr {
+        let (class, detail, cause) = match self {
+            Self::Python(error) => return error,
+            Self::Core(error) => (class_of(&error), error.to_string(), None),
+            Self::Encode { detail, cause } => ("EncodeError", detail, cause),
+            Self::Decode { detail, cause } => ("DecodeError", detail, cause),
+        };
+        match exception_class(py, class) {
+            Ok(class) => {
+                let error = PyErr::from_type(class, (detail,));
+                error.set_cause(py, cause);
+                error
+            }
+            Err(import_failed) => import_failed,
+        }
+    }
+}
+
+/// Turns the error of a result into an exception.
+pub(crate) trait OrRaise<T> {
+    /// The value, or the exception that stands for the failure.
+    fn or_raise(self, py: Python<'_>) -> PyResult<T>;
+}
+
+impl<T, E: Into<Fault>> OrRaise<T> for Result<T, E> {
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|error| error.into().into_exception(py))
+    }
+}
+
+/// The name of the Python class for a core error.
+fn class_of(error: &Error) -> &'static str {
+    match error {
+        Error::Malformed { .. } => "DecodeError",
+        Error::Unencodable { .. } => "EncodeError",
+        Error::ContentRefused { .. } => "ContentDisallowed",
+        Error::BadUrl { .. } | Error::Unsupported { .. } => "ImproperlyConfigured",
+        // Disconnected, Refused, Unconfirmed, TimedOut, Closed, Storage; and what a later core adds
+        // is first of all an operation that failed.
+        _ => "OperationalError",
+    }
+}
+
+/// The class to raise: where kombu's or Celery's own is loaded, a subclass of both.
+fn exception_class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = MODULE.get_or_try_init(py, || py.import("celeriac.exceptions").map(Bound::unbind))?;
+    let module = module.bind(py);
+    Ok(module.call_method1("raised", (module.getattr(name)?,))?.cast_into::<PyType>()?)
+}

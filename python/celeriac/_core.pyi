@@ -1,5 +1,5 @@
 # Types of the Rust module. The words live in Rust doc comments; stubtest keeps both equal.
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, final
 
 __version__: Final[str]
@@ -11,6 +11,13 @@ def encode_msgpack(value: object, /, *, what: str = "value") -> bytes: ...
 def decode_msgpack(data: bytes, /) -> Any: ...
 def safe_repr(value: object, /, max_chars: int = 1024, max_levels: int = 3) -> str: ...
 def parse_iso_ms(text: str, /) -> tuple[int, bool]: ...
+def set_json_hooks(
+    encode: Callable[[Any], Any] | None,
+    decode: Callable[[str, Any], Any] | None,
+    /,
+    *,
+    come_first: bool = False,
+) -> None: ...
 
 # Publishing -------------------------------------------------------------------------------------
 @final

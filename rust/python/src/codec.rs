@@ -15,7 +15,9 @@ use crate::errors::OrRaise;
 #[pyo3(signature = (value, /, *, what = "value"))]
 pub(crate) fn encode_json<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
-    convert::to_json(value, what).map(|json| PyBytes::new(py, &json)).or_raise(py)
+    convert::to_json(value, what)
+        .map(|json| PyBytes::new(py, &json))
+        .or_raise(py)
 }
 
 /// JSON as bytes (UTF-8) or as text.
@@ -59,7 +61,13 @@ pub(crate) fn decode_msgpack<'py>(py: Python<'py>, data: PyBackedBytes) -> PyRes
 #[pyfunction]
 #[pyo3(signature = (value, /, max_chars = 1024, max_levels = 3))]
 pub(crate) fn safe_repr(value: &Bound<'_, PyAny>, max_chars: usize, max_levels: usize) -> PyResult<String> {
-    convert::safe_repr(value, ReprLimits { max_chars, max_levels })
+    convert::safe_repr(
+        value,
+        ReprLimits {
+            max_chars,
+            max_levels,
+        },
+    )
 }
 
 /// Milliseconds since the epoch of an ISO 8601 time (as if UTC when it has no offset), and whether
@@ -79,5 +87,9 @@ pub(crate) fn parse_iso_ms(py: Python<'_>, text: &str) -> PyResult<(i64, bool)> 
 #[pyfunction]
 #[pyo3(signature = (encode, decode, /, *, come_first = false))]
 pub(crate) fn set_json_hooks(encode: Option<Py<PyAny>>, decode: Option<Py<PyAny>>, come_first: bool) {
-    convert::set_hooks(Hooks { encode, decode, come_first });
+    convert::set_hooks(Hooks {
+        encode,
+        decode,
+        come_first,
+    });
 }

@@ -96,5 +96,7 @@ fn exception_class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyTy
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = MODULE.get_or_try_init(py, || py.import("celeriac.exceptions").map(Bound::unbind))?;
     let module = module.bind(py);
-    Ok(module.call_method1("raised", (module.getattr(name)?,))?.cast_into::<PyType>()?)
+    Ok(module
+        .call_method1("raised", (module.getattr(name)?,))?
+        .cast_into::<PyType>()?)
 }

@@ -29,7 +29,12 @@ struct Trouble {
 
 impl<'py> Builder<'py> {
     pub(super) fn new(py: Python<'py>, style: Style) -> Self {
-        Self { py, style, trouble: Cell::new(None), keys: RefCell::default() }
+        Self {
+            py,
+            style,
+            trouble: Cell::new(None),
+            keys: RefCell::default(),
+        }
     }
 
     /// What serde fills.
@@ -41,9 +46,9 @@ impl<'py> Builder<'py> {
     pub(super) fn into_fault(self, error: Error) -> Fault {
         match self.trouble.take() {
             None => Fault::Core(error),
-            Some(Trouble { cause: Some(cause), .. }) if !cause.is_instance_of::<PyException>(self.py) => {
-                Fault::Python(cause)
-            }
+            Some(Trouble {
+                cause: Some(cause), ..
+            }) if !cause.is_instance_of::<PyException>(self.py) => Fault::Python(cause),
             Some(Trouble { detail, cause }) => Fault::Decode { detail, cause },
         }
     }
@@ -54,7 +59,11 @@ impl<'py> Builder<'py> {
         E::custom("a value that cannot be built")
     }
 
-    fn try_python<T, E: serde::de::Error>(&self, what: &str, work: impl FnOnce() -> PyResult<T>) -> Result<T, E> {
+    fn try_python<T, E: serde::de::Error>(
+        &self,
+        what: &str,
+        work: impl FnOnce() -> PyResult<T>,
+    ) -> Result<T, E> {
         work().map_err(|error| self.fail(format!("{what}: {error}"), Some(error)))
     }
 }
@@ -112,7 +121,9 @@ impl<'de, 'py> Visitor<'de> for Seed<'_, 'py> {
         let bytes = PyBytes::new(self.builder.py, value);
         match self.builder.style {
             Style::Msgpack => Ok(bytes.into_any()),
-            Style::Json => self.builder.try_python("text with lone surrogates", || text_of(&bytes)),
+            Style::Json => self
+                .builder
+                .try_python("text with lone surrogates", || text_of(&bytes)),
         }
     }
 
@@ -121,7 +132,9 @@ impl<'de, 'py> Visitor<'de> for Seed<'_, 'py> {
         while let Some(item) = from.next_element_seed(self)? {
             items.push(item);
         }
-        let list = self.builder.try_python("a list", || PyList::new(self.builder.py, items))?;
+        let list = self
+            .builder
+            .try_python("a list", || PyList::new(self.builder.py, items))?;
         Ok(list.into_any())
     }
 
@@ -158,15 +171,23 @@ impl<'py> Seed<'_, 'py> {
     fn typed<E: serde::de::Error>(self, dict: &Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, E> {
         let builder = self.builder;
         let (marker, value) = builder.try_python("a typed value", || {
-            let marker = dict.get_item("__type__")?.map(|marker| marker.extract::<String>()).transpose()?;
+            let marker = dict
+                .get_item("__type__")?
+                .map(|marker| marker.extract::<String>())
+                .transpose()?;
             Ok((marker.unwrap_or_default(), dict.get_item("__value__")?))
         })?;
-        let Some(value) = value else { return Ok(dict.clone().into_any()) };
+        let Some(value) = value else {
+            return Ok(dict.clone().into_any());
+        };
         let what = format!("a value of type {marker:?}");
         match builder.try_python(&what, || meaning(&marker, &value))? {
             Some(object) => Ok(object),
             None => Err(builder.fail(
-                format!("unknown type {marker:?} around a value of type {}; register it to read it", class_name(&value)),
+                format!(
+                    "unknown type {marker:?} around a value of type {}; register it to read it",
+                    class_name(&value)
+                ),
                 None,
             )),
         }
@@ -174,7 +195,9 @@ impl<'py> Seed<'_, 'py> {
 }
 
 fn meaning<'py>(marker: &str, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(hooks) = hooks::current() else { return typed_value(marker, value) };
+    let Some(hooks) = hooks::current() else {
+        return typed_value(marker, value);
+    };
     if hooks.come_first {
         return match hooks.decoded(marker, value)? {
             Some(object) => Ok(Some(object)),
@@ -240,7 +263,12 @@ impl<'de, 'py> Visitor<'de> for KeySeed<'_, 'py> {
         if key == codec::BIG_INT {
             return Ok(Key::BigInteger);
         }
-        let text = self.builder.keys.borrow_mut().text(self.builder.py, key).into_any();
+        let text = self
+            .builder
+            .keys
+            .borrow_mut()
+            .text(self.builder.py, key)
+            .into_any();
         Ok(match key {
             "__type__" => Key::Type(text),
             "__value__" => Key::Value(text),
@@ -249,16 +277,24 @@ impl<'de, 'py> Visitor<'de> for KeySeed<'_, 'py> {
     }
 
     fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
-        Seed { builder: self.builder }.visit_bytes(key).map(Key::Other)
+        Seed {
+            builder: self.builder,
+        }
+        .visit_bytes(key)
+        .map(Key::Other)
     }
 
     // MessagePack has keys of any type; msgpack-python refuses what is neither text nor bytes.
     fn visit_i64<E: serde::de::Error>(self, key: i64) -> Result<Self::Value, E> {
-        Err(E::custom(format_args!("a key that is neither text nor bytes: {key}")))
+        Err(E::custom(format_args!(
+            "a key that is neither text nor bytes: {key}"
+        )))
     }
 
     fn visit_u64<E: serde::de::Error>(self, key: u64) -> Result<Self::Value, E> {
-        Err(E::custom(format_args!("a key that is neither text nor bytes: {key}")))
+        Err(E::custom(format_args!(
+            "a key that is neither text nor bytes: {key}"
+        )))
     }
 }
 

@@ -25,7 +25,9 @@ impl<'py> KeyCache<'py> {
             self.slots.resize(SLOTS, None);
         }
         let index = slot_of(key.as_bytes());
-        let Some(slot) = self.slots.get_mut(index) else { return PyString::new(py, key) };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return PyString::new(py, key);
+        };
         match slot {
             Some(kept) if kept.to_str().is_ok_and(|text| text == key) => kept.clone(),
             _ => slot.insert(PyString::new(py, key)).clone(),
@@ -35,8 +37,8 @@ impl<'py> KeyCache<'py> {
 
 /// FNV-1a over the bytes, folded into the table.
 fn slot_of(key: &[u8]) -> usize {
-    let hash = key
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
     usize::from(hash.to_le_bytes()[1] ^ hash.to_le_bytes()[3]) % SLOTS
 }

@@ -279,7 +279,10 @@ fn any_repr(value: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(text) => lossy(&text),
         Err(error) if error.is_instance_of::<PyException>(value.py()) => {
             let class = value.get_type().repr()?;
-            Ok(format!("<Unrepresentable {class}{:#x}: {error}>", value.as_ptr().addr()))
+            Ok(format!(
+                "<Unrepresentable {class}{:#x}: {error}>",
+                value.as_ptr().addr()
+            ))
         }
         Err(error) => Err(error),
     }
@@ -300,7 +303,11 @@ fn lossy(text: &Bound<'_, PyString>) -> PyResult<String> {
 }
 
 fn chars_in(text: &str) -> isize {
-    let chars = if text.is_ascii() { text.len() } else { text.chars().count() };
+    let chars = if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().count()
+    };
     isize::try_from(chars).unwrap_or(isize::MAX)
 }
 

@@ -7,11 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use celeriac_core::codec::MAX_ENCODED_DEPTH;
 use celeriac_core::{Error, codec};
 use pyo3::exceptions::PyException;
-use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple,
-};
 use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::typed::{Typed, class_name, is_exactly_known, is_lazy_text, typed_form};
@@ -43,21 +41,30 @@ struct Trouble {
 
 impl<'py> Walk<'py> {
     pub(super) fn new(py: Python<'py>, style: Style) -> Self {
-        Self { py, style, trouble: Cell::new(None), path: RefCell::default() }
+        Self {
+            py,
+            style,
+            trouble: Cell::new(None),
+            path: RefCell::default(),
+        }
     }
 
     /// The object as something that serde can serialize.
     pub(super) fn of<'a>(&'a self, value: &'a Bound<'py, PyAny>) -> Walked<'a, 'py> {
-        Walked { walk: self, value, depth: 0 }
+        Walked {
+            walk: self,
+            value,
+            depth: 0,
+        }
     }
 
     /// Why the walk failed; `error` is what the codec made of it.
     pub(super) fn into_fault(self, root: &str, error: Error) -> Fault {
         match self.trouble.take() {
             None => Fault::Core(error),
-            Some(Trouble { cause: Some(cause), .. }) if !cause.is_instance_of::<PyException>(self.py) => {
-                Fault::Python(cause)
-            }
+            Some(Trouble {
+                cause: Some(cause), ..
+            }) if !cause.is_instance_of::<PyException>(self.py) => Fault::Python(cause),
             Some(Trouble { reason, cause }) => {
                 let detail = format!("{root}{} {reason}", self.shown_path());
                 Fault::Encode { detail, cause }
@@ -134,7 +141,11 @@ impl Serialize for Walked<'_, '_> {
 impl<'py> Walked<'_, 'py> {
     /// A value inside this one, or one that stands for it.
     fn inner<'b>(&'b self, value: &'b Bound<'py, PyAny>) -> Walked<'b, 'py> {
-        Walked { walk: self.walk, value, depth: self.depth + 1 }
+        Walked {
+            walk: self.walk,
+            value,
+            depth: self.depth + 1,
+        }
     }
 
     fn text<S: Serializer>(&self, text: &Bound<'py, PyString>, to: S) -> Result<S::Ok, S::Error> {
@@ -158,10 +169,14 @@ impl<'py> Walked<'_, 'py> {
             return to.serialize_u64(natural);
         }
         if self.walk.style == Style::Msgpack {
-            return Err(self.walk.fail("is an integer beyond 64 bits, which msgpack cannot carry".to_owned(), None));
+            return Err(self.walk.fail(
+                "is an integer beyond 64 bits, which msgpack cannot carry".to_owned(),
+                None,
+            ));
         }
-        let digits =
-            self.try_python("is an integer too long to write", || digits_of(number)?.extract::<String>())?;
+        let digits = self.try_python("is an integer too long to write", || {
+            digits_of(number)?.extract::<String>()
+        })?;
         to.serialize_newtype_struct(codec::BIG_INT, &digits)
     }
 
@@ -196,7 +211,9 @@ impl<'py> Walked<'_, 'py> {
     fn json_object<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.check_depth()?;
         if !self.try_python("has a broken type", || is_exactly_known(self.value))? {
-            if let Some(reduced) = self.try_python("cannot be reduced by __json__()", || reduced(self.value))? {
+            if let Some(reduced) =
+                self.try_python("cannot be reduced by __json__()", || reduced(self.value))?
+            {
                 return self.inner(&reduced).serialize(to);
             }
             if self.try_python("is a broken lazy string", || is_lazy_text(self.value))? {
@@ -229,7 +246,9 @@ impl<'py> Walked<'_, 'py> {
     }
 
     fn registered<E: serde::ser::Error>(&self, hooks: &hooks::Hooks) -> Result<Option<Bound<'py, PyAny>>, E> {
-        self.try_python("cannot be encoded by what is registered for its type", || hooks.encoded(self.value))
+        self.try_python("cannot be encoded by what is registered for its type", || {
+            hooks.encoded(self.value)
+        })
     }
 
     fn typed<S: Serializer>(&self, typed: &Typed<'py>, to: S) -> Result<S::Ok, S::Error> {
@@ -300,7 +319,8 @@ impl Serialize for Key<'_, '_> {
             return of.inner(key).serialize(to);
         }
         let class = class_name(key);
-        let reason = format!("has a key of type {class}; JSON takes text, numbers, True, False and None as keys");
+        let reason =
+            format!("has a key of type {class}; JSON takes text, numbers, True, False and None as keys");
         Err(of.walk.fail(reason, None))
     }
 }
@@ -345,7 +365,9 @@ fn reduced<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>
 }
 
 /// The items as they are now: code of users that runs during the walk may change the dict.
-pub(super) fn items_of<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+pub(super) fn items_of<'py>(
+    dict: &Bound<'py, PyDict>,
+) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     if dict.is_exact_instance_of::<PyDict>() {
         return Ok(dict.iter().collect());
     }
@@ -367,14 +389,17 @@ fn wtf8_of<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
 /// Decimal digits, whatever a subclass (an IntEnum) shows as its repr.
 fn digits_of<'py>(number: &Bound<'py, PyInt>) -> PyResult<Bound<'py, PyAny>> {
     let py = number.py();
-    py.get_type::<PyInt>().call_method1(intern!(py, "__repr__"), (number,))
+    py.get_type::<PyInt>()
+        .call_method1(intern!(py, "__repr__"), (number,))
 }
 
 /// A key as a message shows it.
 fn shown_key(key: &Bound<'_, PyAny>) -> String {
     let shown = match key.cast::<PyString>() {
         Ok(text) => format!("{:?}", text.to_string_lossy()),
-        Err(_) => key.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string()),
+        Err(_) => key
+            .repr()
+            .map_or_else(|_| "?".to_owned(), |text| text.to_string()),
     };
     match shown.char_indices().nth(60) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),

@@ -52,9 +52,15 @@ pub(super) fn is_exactly_known(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let types = types(py)?;
     let class = value.get_type();
-    Ok([&types.datetime, &types.uuid, &types.decimal, &types.date, &types.time]
-        .into_iter()
-        .any(|known| class.is(known.bind(py))))
+    Ok([
+        &types.datetime,
+        &types.uuid,
+        &types.decimal,
+        &types.date,
+        &types.time,
+    ]
+    .into_iter()
+    .any(|known| class.is(known.bind(py))))
 }
 
 /// What stands for an object, where it is of a known type.
@@ -65,16 +71,34 @@ pub(super) fn typed_form<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Type
     // A datetime is a date, too: the order counts.
     let typed = if is(&types.datetime)? {
         // Compat: kombu calls the base class's method, whatever a subclass makes of isoformat().
-        let text = types.datetime.bind(py).call_method1(intern!(py, "isoformat"), (value,))?;
-        Typed { marker: "datetime", text }
+        let text = types
+            .datetime
+            .bind(py)
+            .call_method1(intern!(py, "isoformat"), (value,))?;
+        Typed {
+            marker: "datetime",
+            text,
+        }
     } else if is(&types.date)? {
-        Typed { marker: "date", text: value.call_method0(intern!(py, "isoformat"))? }
+        Typed {
+            marker: "date",
+            text: value.call_method0(intern!(py, "isoformat"))?,
+        }
     } else if is(&types.time)? {
-        Typed { marker: "time", text: value.call_method0(intern!(py, "isoformat"))? }
+        Typed {
+            marker: "time",
+            text: value.call_method0(intern!(py, "isoformat"))?,
+        }
     } else if is(&types.decimal)? {
-        Typed { marker: "decimal", text: value.str()?.into_any() }
+        Typed {
+            marker: "decimal",
+            text: value.str()?.into_any(),
+        }
     } else if is(&types.uuid)? {
-        Typed { marker: "uuid", text: value.getattr(intern!(py, "hex"))? }
+        Typed {
+            marker: "uuid",
+            text: value.getattr(intern!(py, "hex"))?,
+        }
     } else {
         return Ok(None);
     };
@@ -82,10 +106,17 @@ pub(super) fn typed_form<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Type
 }
 
 /// The object that a marker and a value mean; `None` for an unknown marker.
-pub(super) fn typed_value<'py>(marker: &str, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(super) fn typed_value<'py>(
+    marker: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = value.py();
     let types = types(py)?;
-    let from_iso = |class: &Py<PyType>| class.bind(py).call_method1(intern!(py, "fromisoformat"), (value,));
+    let from_iso = |class: &Py<PyType>| {
+        class
+            .bind(py)
+            .call_method1(intern!(py, "fromisoformat"), (value,))
+    };
     let object = match marker {
         "datetime" => from_iso(&types.datetime)?,
         // Compat: kombu reads a date through datetime, so that a date with a time is accepted.
@@ -104,7 +135,10 @@ pub(super) fn typed_value<'py>(marker: &str, value: &Bound<'py, PyAny>) -> PyRes
 pub(super) fn is_lazy_text(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
-    match modules.cast::<PyDict>()?.get_item(intern!(py, "django.utils.functional"))? {
+    match modules
+        .cast::<PyDict>()?
+        .get_item(intern!(py, "django.utils.functional"))?
+    {
         Some(module) => match module.getattr_opt(intern!(py, "Promise"))? {
             Some(promise) => value.is_instance(&promise),
             None => Ok(false),

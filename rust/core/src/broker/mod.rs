@@ -4,6 +4,7 @@
 //! what is in flight, or in the delayed store; never only in memory.
 
 pub mod memory;
+pub mod options;
 pub mod redis;
 pub mod sqlite;
 pub mod topology;

@@ -257,7 +257,7 @@ mod tests {
         ] {
             let mut wheel = Wheel::new(0);
             wheel.insert(due, 1);
-            assert_eq!(values(wheel.advance(due - 1)), [], "before {due}");
+            assert!(values(wheel.advance(due - 1)).is_empty(), "before {due}");
             assert_eq!(values(wheel.advance(due)), [1], "at {due}");
             assert!(wheel.is_empty());
         }
@@ -300,7 +300,7 @@ mod tests {
     fn a_present_that_lies_behind_changes_nothing() {
         let mut wheel = Wheel::new(500);
         wheel.insert(501, 1);
-        assert_eq!(values(wheel.advance(3)), []);
+        assert!(values(wheel.advance(3)).is_empty());
         assert_eq!(wheel.next_tick(), Some(501));
     }
 

@@ -1,1 +1,0 @@
-//! Frames between a worker and its children.

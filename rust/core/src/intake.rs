@@ -1,1 +1,0 @@
-//! Deliveries, due timers and children's reports, handed out in batches.

@@ -1,0 +1,381 @@
+//! The thread that settles: all that waits, in one round trip; again and again until it is done.
+//!
+//! Nothing is given up while the worker lives. What fails for the moment goes back to the front
+//! and is tried after a pause; a batch that is refused for good is tried one by one, so that one
+//! poisoned settlement does not hold up the others, and what is refused alone is set apart and
+//! tried rarely. What waits is bounded by what is held: a delivery is released only when the
+//! broker has settled it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::desk::Desk;
+use super::event::TroubleKind;
+use super::held::Held;
+use super::reserve::spawn;
+use super::retry::Pause;
+use super::{Config, Results};
+use crate::backend::Put;
+use crate::broker::{Consumer, Settlement, Unsettled};
+use crate::error::{Error, Remedy, Result};
+use crate::time::{Clock, Deadline};
+
+const NAME: &str = "celeriac-settle";
+/// How many settlements go into one round trip.
+const MAX_BATCH: usize = 512;
+/// How long one try may take.
+const ONE_TRY: Duration = Duration::from_secs(10);
+/// No wait without an end; nothing depends on this one.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Something to carry out.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Settle a delivery.
+    Settle {
+        number: u64,
+        tag: String,
+        settlement: Settlement,
+    },
+    /// Store a document of a delivery that is settled already.
+    Store(Put),
+}
+
+impl Work {
+    pub(super) fn settle(delivery: &Held, settlement: Settlement) -> Self {
+        Self::Settle {
+            number: delivery.number,
+            tag: delivery.tag.clone(),
+            settlement,
+        }
+    }
+
+    pub(super) fn store(put: Put) -> Self {
+        Self::Store(put)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Settler {
+    shared: Arc<Shared>,
+    has_started: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    consumer: Arc<dyn Consumer>,
+    results: Option<Results>,
+    /// Whether a settlement carries its document to the result store by itself.
+    carries_results: bool,
+    desk: Arc<Desk>,
+    clock: Arc<dyn Clock>,
+    pause: Pause,
+    longest_pause: Duration,
+    patience_ms: u64,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Work>,
+    /// To be tried one by one: their batch was refused for good.
+    alone: VecDeque<Work>,
+    /// Refused alone, and tried again after the longest pause.
+    refused: VecDeque<Work>,
+    /// Being carried out.
+    in_flight: usize,
+    /// Nothing is tried before.
+    pause_ends: Option<Deadline>,
+    refused_again: Option<Deadline>,
+    /// How many refused ones were reported.
+    reported: usize,
+    is_stopped: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.in_flight == 0 && self.waiting.is_empty() && self.alone.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// How long settling has failed.
+#[derive(Debug)]
+struct Failing {
+    since_ms: u64,
+    is_reported: bool,
+}
+
+impl Settler {
+    pub(super) fn new(
+        consumer: Arc<dyn Consumer>,
+        results: Option<Results>,
+        desk: Arc<Desk>,
+        clock: Arc<dyn Clock>,
+        config: &Config,
+    ) -> Self {
+        let store_url = results.as_ref().map(|results| results.url.as_str());
+        let shared = Shared {
+            carries_results: store_url.is_some_and(|url| consumer.stores_results_of(url)),
+            consumer,
+            results,
+            desk,
+            clock,
+            pause: Pause::new(config.first_pause, config.longest_pause),
+            longest_pause: config.longest_pause,
+            patience_ms: u64::try_from(config.patience.as_millis()).unwrap_or(u64::MAX),
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            has_started: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn start(&self) -> Result<()> {
+        if self.has_started.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        spawn(NAME, Arc::clone(&self.shared.desk), move || shared.run())
+    }
+
+    pub(super) fn add(&self, work: Work) {
+        self.shared.queue.lock().waiting.push_back(work);
+        self.shared.changed.notify_all();
+    }
+
+    pub(super) fn flush(&self, deadline: Deadline) -> bool {
+        let mut queue = self.shared.queue.lock();
+        while !queue.is_empty() {
+            let wait = self.shared.changed.wait_until(&mut queue, deadline.instant());
+            if wait.timed_out() {
+                return queue.is_empty();
+            }
+        }
+        true
+    }
+
+    /// Ends the thread after what it is doing now.
+    pub(super) fn stop(&self) {
+        self.shared.queue.lock().is_stopped = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Settler {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut pause = self.pause;
+        let mut failing = None;
+        while let Some(batch) = self.next_batch() {
+            let is_alone = batch.len() == 1;
+            match self.carry_out(batch) {
+                Ok(()) => {
+                    pause.reset();
+                    failing = None;
+                    self.done();
+                }
+                Err((error, rest)) => {
+                    self.put_back(rest, &error, is_alone, &mut pause);
+                    self.complain(&error, &mut failing);
+                }
+            }
+        }
+    }
+
+    /// What is to be carried out next; `None` when this thread is to end.
+    fn next_batch(&self) -> Option<Vec<Work>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_stopped {
+                return None;
+            }
+            if queue.refused_again.is_some_and(Deadline::has_passed) {
+                queue.refused_again = None;
+                let refused = std::mem::take(&mut queue.refused);
+                queue.alone.extend(refused);
+            }
+            let pausing = queue.pause_ends.filter(|ends| !ends.has_passed());
+            if pausing.is_none() {
+                let mut batch: Vec<_> = queue.alone.pop_front().into_iter().collect();
+                if batch.is_empty() {
+                    let count = queue.waiting.len().min(MAX_BATCH);
+                    batch.extend(queue.waiting.drain(..count));
+                }
+                if !batch.is_empty() {
+                    queue.in_flight = batch.len();
+                    return Some(batch);
+                }
+            }
+            let until = pausing.into_iter().chain(queue.refused_again).min();
+            let until = until.unwrap_or_else(|| Deadline::after(LONGEST_WAIT));
+            self.changed.wait_until(&mut queue, until.instant());
+        }
+    }
+
+    fn done(&self) {
+        let mut queue = self.queue.lock();
+        queue.in_flight = 0;
+        queue.pause_ends = None;
+        if queue.is_empty() {
+            queue.reported = 0;
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// Stores, then settles. What could not be done comes back with the reason.
+    fn carry_out(&self, batch: Vec<Work>) -> Result<(), (Error, Vec<Work>)> {
+        let (batch, unstored) = match self.store_first(batch) {
+            Ok(batch) => (batch, None),
+            Err((error, unstored, rest)) => (rest, Some((error, unstored))),
+        };
+        let unsettled = self.settle(batch).err();
+        match (unsettled, unstored) {
+            (None, None) => Ok(()),
+            (Some(failure), None) | (None, Some(failure)) => Err(failure),
+            (Some((error, mut rest)), Some((_, unstored))) => {
+                rest.extend(unstored);
+                Err((error, rest))
+            }
+        }
+    }
+
+    /// Stores what does not go with a settlement. Where that fails, returns the reason, what
+    /// depended on it, and what did not.
+    fn store_first(&self, mut batch: Vec<Work>) -> Result<Vec<Work>, (Error, Vec<Work>, Vec<Work>)> {
+        let Some(results) = &self.results else {
+            return Ok(batch);
+        };
+        let puts: Vec<Put> = batch
+            .iter()
+            .filter_map(|work| self.to_store(work))
+            .cloned()
+            .collect();
+        if puts.is_empty() {
+            return Ok(batch);
+        }
+        if let Err(error) = results.store.put(puts, Deadline::after(ONE_TRY)) {
+            let (unstored, rest) = batch.into_iter().partition(|work| self.to_store(work).is_some());
+            return Err((error, unstored, rest));
+        }
+        batch.retain_mut(|work| match work {
+            Work::Store(_) => false,
+            Work::Settle { settlement, .. } => {
+                if !self.carries_results {
+                    settlement.put = None;
+                }
+                true
+            }
+        });
+        Ok(batch)
+    }
+
+    fn to_store<'a>(&self, work: &'a Work) -> Option<&'a Put> {
+        match work {
+            Work::Store(put) => Some(put),
+            Work::Settle { settlement, .. } if !self.carries_results => settlement.put.as_ref(),
+            Work::Settle { .. } => None,
+        }
+    }
+
+    fn settle(&self, batch: Vec<Work>) -> Result<(), (Error, Vec<Work>)> {
+        let mut names = Vec::with_capacity(batch.len());
+        let mut settlements = Vec::with_capacity(batch.len());
+        for work in batch {
+            if let Work::Settle {
+                number,
+                tag,
+                settlement,
+            } = work
+            {
+                names.push((number, tag));
+                settlements.push(settlement);
+            }
+        }
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        match self.consumer.settle(settlements, Deadline::after(ONE_TRY)) {
+            Ok(()) => {
+                let numbers: Vec<_> = names.into_iter().map(|(number, _)| number).collect();
+                self.desk.release(&numbers);
+                Ok(())
+            }
+            Err(Unsettled { error, batch }) => Err((error, self.still_held(names, batch))),
+        }
+    }
+
+    /// Releases what was settled, and gives the rest its names again.
+    fn still_held(&self, names: Vec<(u64, String)>, unsettled: Vec<Settlement>) -> Vec<Work> {
+        let mut by_tag: std::collections::HashMap<String, Settlement> = unsettled
+            .into_iter()
+            .map(|settlement| (settlement.token.tag.clone(), settlement))
+            .collect();
+        let mut settled = Vec::new();
+        let mut rest = Vec::new();
+        for (number, tag) in names {
+            match by_tag.remove(&tag) {
+                Some(settlement) => rest.push(Work::Settle {
+                    number,
+                    tag,
+                    settlement,
+                }),
+                None => settled.push(number),
+            }
+        }
+        self.desk.release(&settled);
+        rest
+    }
+
+    fn put_back(&self, rest: Vec<Work>, error: &Error, is_alone: bool, pause: &mut Pause) {
+        let mut queue = self.queue.lock();
+        queue.in_flight = 0;
+        if error.remedy() == Remedy::GiveUp {
+            if is_alone {
+                queue.refused.extend(rest);
+                queue.refused_again = Some(Deadline::after(self.longest_pause));
+            } else {
+                queue.alone.extend(rest);
+            }
+        } else {
+            rest.into_iter()
+                .rev()
+                .for_each(|work| queue.waiting.push_front(work));
+            queue.pause_ends = Some(Deadline::after(pause.next()));
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// Reports what helps nothing at once, and the rest when patience is at its end; each once.
+    fn complain(&self, error: &Error, failing: &mut Option<Failing>) {
+        let now_ms = self.clock.monotonic_ms();
+        let failing = failing.get_or_insert(Failing {
+            since_ms: now_ms,
+            is_reported: false,
+        });
+        let is_lasting = now_ms.saturating_sub(failing.since_ms) >= self.patience_ms;
+        let mut queue = self.queue.lock();
+        let is_newly_refused = queue.refused.len() > queue.reported;
+        queue.reported = queue.reported.max(queue.refused.len());
+        let waiting = queue.waiting.len() + queue.alone.len() + queue.refused.len();
+        drop(queue);
+        if is_newly_refused || (is_lasting && !failing.is_reported) {
+            failing.is_reported = true;
+            let detail = format!("{waiting} deliveries wait to be settled and are tried again: {error}");
+            self.desk.report(TroubleKind::Unsettled, detail);
+        }
+    }
+}

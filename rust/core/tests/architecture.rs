@@ -1,5 +1,10 @@
 //! Who may use whom inside the core, held as a test: the map of ARCHITECTURE.md in code.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may stop where it stands; the lint knows only functions marked as tests"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -1,0 +1,73 @@
+"""What all tests share: the servers they talk to, and a clean database on them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import redis as redis_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEST_DATABASES = range(10, 14)  # 14 and 15 belong to the benches
+LOCK_KEY = "celeriac-tests-use-this-database"
+LOCK_S = 1800
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> str:
+    """URL of a Redis without a database; a server that does not answer is a failure, not a skip."""
+    url = os.environ.get("CELERIAC_TEST_REDIS", "redis://127.0.0.1:6379")
+    try:
+        with redis_client.Redis.from_url(url, socket_connect_timeout=2) as client:
+            client.ping()
+    except redis_client.ConnectionError as error:
+        pytest.fail(
+            f"no Redis at {url} ({error}); run the tests with `make test`, or start one and name"
+            " it in CELERIAC_TEST_REDIS",
+            pytrace=False,
+        )
+    return url
+
+
+@contextmanager
+def free_database(server: str) -> Iterator[str]:
+    """URL of an empty database that no other test run uses at the same time; emptied afterwards."""
+    for number in TEST_DATABASES:
+        url = f"{server}/{number}"
+        with redis_client.Redis.from_url(url) as client:
+            if not client.set(LOCK_KEY, os.getpid(), nx=True, ex=LOCK_S):
+                continue
+            leftovers = [key for key in client.scan_iter(count=1000) if key != LOCK_KEY.encode()]
+            if leftovers:
+                client.delete(*leftovers)
+            try:
+                yield url
+            finally:
+                client.flushdb()
+            return
+    pytest.fail(f"databases {TEST_DATABASES} of {server} are all in use", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def redis_url(redis_server: str) -> Iterator[str]:
+    """URL of an empty database, a module's own."""
+    with free_database(redis_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def session_redis_url(redis_server: str) -> Iterator[str]:
+    """URL of a database for processes that serve several modules."""
+    with free_database(redis_server) as url:
+        yield url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[redis_client.Redis]:
+    """A plain client of the database of `redis_url`, to look at what is on the wire."""
+    with redis_client.Redis.from_url(redis_url) as client:
+        yield client

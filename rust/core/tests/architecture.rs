@@ -19,14 +19,26 @@ const MAP: &[(&str, &[&str])] = &[
     ("codec", &[]),
     ("timer", &[]),
     ("runtime", &[]),
+    ("per_process", &[]),
     ("wire", &["codec"]),
     ("ledger", &["wire"]),
     // An outcome is stored together with its ack, so a broker takes what a result store puts.
     (
         "broker",
-        &["backend", "codec", "ledger", "runtime", "timer", "wire"],
+        &[
+            "backend",
+            "codec",
+            "ledger",
+            "per_process",
+            "runtime",
+            "timer",
+            "wire",
+        ],
     ),
-    ("backend", &["broker", "codec", "runtime", "timer", "wire"]),
+    (
+        "backend",
+        &["broker", "codec", "per_process", "runtime", "timer", "wire"],
+    ),
     ("links", &["codec", "wire"]),
     (
         "intake",

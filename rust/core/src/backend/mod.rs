@@ -28,6 +28,20 @@ pub struct Put {
     pub expires_s: Option<u64>,
 }
 
+/// Whether a document's state is SUCCESS, told from its beginning: Celery writes `status` first,
+/// in JSON (`{"status": "SUCCESS", ...`) as in msgpack.
+pub fn is_success(document: &[u8]) -> bool {
+    const LONGEST_PREFIX: usize = 24;
+    let start = &document[..document.len().min(LONGEST_PREFIX)];
+    let mut parts = start.splitn(2, |&byte| byte == b':' || byte == 0xa7);
+    let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    let value = value.trim_ascii_start();
+    name.windows(6).any(|word| word == b"status")
+        && (value.starts_with(b"\"SUCCESS\"") || value.starts_with(b"SUCCESS"))
+}
+
 /// Stores and serves result documents. Safe for many threads, which share one connection.
 pub trait ResultStore: Send + Sync + std::fmt::Debug + 'static {
     /// Stores documents, in order, and wakes who waits for them.
@@ -109,8 +123,24 @@ pub trait Subscription: Send + Sync + std::fmt::Debug {
 /// [`crate::Error::BadUrl`] names the schemes and options that exist.
 pub fn open(url: &BrokerUrl) -> Result<Arc<dyn ResultStore>> {
     match url.scheme() {
-        Scheme::Memory => memory::store(url),
+        Scheme::Memory => Ok(memory::store(url)),
         Scheme::Sqlite => sqlite::store(url),
         Scheme::Redis => redis::store(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_success;
+
+    #[test]
+    fn success_is_told_from_the_first_member_in_json_and_msgpack() {
+        assert!(is_success(br#"{"status": "SUCCESS", "result": 5}"#));
+        assert!(is_success(br#"{"status":"SUCCESS"}"#));
+        assert!(is_success(b"\x86\xa6status\xa7SUCCESS\xa6result\x05"));
+        assert!(!is_success(b"\x86\xa6status\xa7FAILURE\xa6result\x05"));
+        assert!(!is_success(br#"{"status": "FAILURE", "result": "SUCCESS"}"#));
+        assert!(!is_success(br#"{"result": "SUCCESS"}"#));
+        assert!(!is_success(b""));
     }
 }

@@ -1,19 +1,415 @@
-//! The memory broker.
+//! The memory broker: queues of one process, for tests and for eager programs.
+//!
+//! Nothing survives the process, so leases need no deadline: they end with their consumer.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::url::BrokerUrl;
-use super::{Consumer, ConsumerConfig, Publisher};
+use parking_lot::{Condvar, Mutex};
+
+use super::topology::{ExchangeType, QueueSpec, priority_step};
+use super::url::{BrokerUrl, Scheme};
+use super::{AckToken, Aside, Consumer, ConsumerConfig, Delivery, Publisher, Settlement, Unsettled, Verdict};
+use crate::backend::{self, ResultStore as _};
 use crate::error::{Error, Result};
+use crate::ledger::Receipt;
+use crate::per_process::PerProcess;
+use crate::time::Deadline;
+use crate::wire::message::{Outgoing, Target};
 
-pub(super) fn publisher(_url: &BrokerUrl) -> Result<Arc<dyn Publisher>> {
-    Err(Error::Unsupported {
-        feature: "memory".to_owned(),
+static SPACES: PerProcess<Mutex<HashMap<String, Arc<Space>>>> = PerProcess::new();
+
+pub(super) fn publisher(url: &BrokerUrl) -> Arc<dyn Publisher> {
+    Arc::new(MemoryPublisher {
+        name: url.path().to_owned(),
+        is_closed: AtomicBool::new(false),
     })
 }
 
-pub(super) fn consumer(_url: &BrokerUrl, _config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
-    Err(Error::Unsupported {
-        feature: "memory".to_owned(),
-    })
+pub(super) fn consumer(url: &BrokerUrl, config: ConsumerConfig) -> Arc<dyn Consumer> {
+    Arc::new(MemoryConsumer::new(url.path().to_owned(), config))
+}
+
+fn space(name: &str) -> Arc<Space> {
+    let mut spaces = SPACES.get_or_init(Mutex::default).lock();
+    Arc::clone(spaces.entry(name.to_owned()).or_default())
+}
+
+/// Where a message stands in its queue: its priority's class, then its number.
+type Place = (u8, u64);
+
+#[derive(Debug)]
+struct Stored {
+    outgoing: Outgoing,
+    queue: String,
+    deliveries: u32,
+}
+
+#[derive(Debug)]
+struct Binding {
+    exchange: String,
+    exchange_type: ExchangeType,
+    key: String,
+    queue: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_number: u64,
+    bindings: Vec<Binding>,
+    waiting: HashMap<String, BTreeMap<Place, Stored>>,
+    leased: HashMap<Place, (u64, Stored)>,
+    aside: BTreeMap<Place, (String, Stored)>,
+}
+
+#[derive(Debug, Default)]
+struct Space {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl State {
+    fn publish(&mut self, outgoing: &Outgoing) {
+        for queue in self.route(&outgoing.target) {
+            self.last_number += 1;
+            let place = (
+                priority_step(outgoing.message.properties.priority),
+                self.last_number,
+            );
+            let outgoing = outgoing.clone();
+            self.put_back(
+                place,
+                Stored {
+                    outgoing,
+                    queue,
+                    deliveries: 0,
+                },
+            );
+        }
+    }
+
+    fn route(&self, target: &Target) -> Vec<String> {
+        if target.exchange.is_empty() {
+            return vec![target.routing_key.clone()];
+        }
+        let mut queues: Vec<String> = self
+            .bindings
+            .iter()
+            .filter(|binding| binding.exchange == target.exchange)
+            .filter(|binding| binding.exchange_type.routes(&binding.key, &target.routing_key))
+            .map(|binding| binding.queue.clone())
+            .collect();
+        queues.sort_unstable();
+        queues.dedup();
+        queues
+    }
+
+    fn bind(&mut self, spec: &QueueSpec) {
+        let is_known = self.bindings.iter().any(|binding| {
+            binding.exchange == spec.exchange && binding.key == spec.routing_key && binding.queue == spec.name
+        });
+        if !spec.exchange.is_empty() && !is_known {
+            self.bindings.push(Binding {
+                exchange: spec.exchange.clone(),
+                exchange_type: spec.exchange_type.clone(),
+                key: spec.routing_key.clone(),
+                queue: spec.name.clone(),
+            });
+        }
+    }
+
+    /// A message keeps its place wherever it goes, so that what comes back comes back in front.
+    fn put_back(&mut self, place: Place, stored: Stored) {
+        self.waiting
+            .entry(stored.queue.clone())
+            .or_default()
+            .insert(place, stored);
+    }
+
+    fn lease(&mut self, queue: &str, owner: u64) -> Option<Delivery> {
+        let (place, mut stored) = self.waiting.get_mut(queue)?.pop_first()?;
+        stored.deliveries += 1;
+        let delivery = Delivery {
+            message: Ok(stored.outgoing.message.clone()),
+            target: stored.outgoing.target.clone(),
+            queue: queue.to_owned(),
+            redelivered: stored.deliveries > 1,
+            token: AckToken {
+                tag: tag_of(place),
+                epoch: owner,
+            },
+        };
+        self.leased.insert(place, (owner, stored));
+        Some(delivery)
+    }
+
+    /// Carries a verdict out; `false` when the lease is not `owner`'s any more.
+    fn settle(&mut self, token: &AckToken, verdict: Verdict) -> bool {
+        let Some(place) = place_of(&token.tag) else {
+            return false;
+        };
+        if self
+            .leased
+            .get(&place)
+            .is_none_or(|(owner, _)| *owner != token.epoch)
+        {
+            return false;
+        }
+        let Some((_, stored)) = self.leased.remove(&place) else {
+            return false;
+        };
+        match verdict {
+            Verdict::Ack | Verdict::Reject => {}
+            Verdict::Requeue => self.put_back(place, stored),
+            Verdict::SetAside(reason) => {
+                self.aside.insert(place, (reason, stored));
+            }
+        }
+        true
+    }
+
+    fn release(&mut self, owner: u64) {
+        let places: Vec<Place> = self
+            .leased
+            .iter()
+            .filter_map(|(place, (holder, _))| (*holder == owner).then_some(*place))
+            .collect();
+        for place in places {
+            if let Some((_, stored)) = self.leased.remove(&place) {
+                self.put_back(place, stored);
+            }
+        }
+    }
+}
+
+fn tag_of((step, number): Place) -> String {
+    format!("{step}-{number}")
+}
+
+fn place_of(tag: &str) -> Option<Place> {
+    let (step, number) = tag.split_once('-')?;
+    Some((step.parse().ok()?, number.parse().ok()?))
+}
+
+#[derive(Debug)]
+struct MemoryPublisher {
+    name: String,
+    is_closed: AtomicBool,
+}
+
+impl Publisher for MemoryPublisher {
+    fn send(&self, message: Outgoing, _subscribe_to: Option<&str>, receipt: Receipt, _deadline: Deadline) {
+        if self.is_closed.load(Ordering::Acquire) {
+            return receipt.fail(Error::Closed { what: "publisher" });
+        }
+        let space = space(&self.name);
+        space.state.lock().publish(&message);
+        space.changed.notify_all();
+        receipt.confirm();
+    }
+
+    fn declare(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
+        space(&self.name).state.lock().bind(queue);
+        Ok(())
+    }
+
+    fn purge(&self, queue: &str, _deadline: Deadline) -> Result<u64> {
+        let waiting = space(&self.name).state.lock().waiting.remove(queue);
+        Ok(count(waiting.map_or(0, |messages| messages.len())))
+    }
+
+    fn depth(&self, queue: &str, _deadline: Deadline) -> Result<u64> {
+        let space = space(&self.name);
+        let state = space.state.lock();
+        Ok(count(state.waiting.get(queue).map_or(0, BTreeMap::len)))
+    }
+
+    fn list_aside(&self, queue: &str, max: usize, _deadline: Deadline) -> Result<Vec<Aside>> {
+        let space = space(&self.name);
+        let state = space.state.lock();
+        let mut found: Vec<_> = state
+            .aside
+            .iter()
+            .filter(|(_, (_, stored))| stored.queue == queue)
+            .collect();
+        found.sort_unstable_by_key(|((_, number), _)| *number);
+        let describe = |(place, (reason, stored)): (&Place, &(String, Stored))| Aside {
+            tag: tag_of(*place),
+            reason: reason.clone(),
+            message: Ok(stored.outgoing.message.clone()),
+            target: stored.outgoing.target.clone(),
+        };
+        Ok(found.into_iter().take(max).map(describe).collect())
+    }
+
+    fn restore_aside(&self, queue: &str, tags: &[String], _deadline: Deadline) -> Result<u64> {
+        let space = space(&self.name);
+        let mut state = space.state.lock();
+        let mut restored = 0;
+        for place in tags.iter().filter_map(|tag| place_of(tag)) {
+            if state
+                .aside
+                .get(&place)
+                .is_some_and(|(_, stored)| stored.queue == queue)
+                && let Some((_, stored)) = state.aside.remove(&place)
+            {
+                state.put_back(place, stored);
+                restored += 1;
+            }
+        }
+        drop(state);
+        space.changed.notify_all();
+        Ok(restored)
+    }
+
+    fn carries_results_of(&self, _result_url: &str) -> bool {
+        false
+    }
+
+    fn close(&self, _deadline: Deadline) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+}
+
+fn count(messages: usize) -> u64 {
+    u64::try_from(messages).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug)]
+struct MemoryConsumer {
+    name: String,
+    space: Arc<Space>,
+    owner: u64,
+    prefetch: usize,
+    held: AtomicUsize,
+    queues: Mutex<Vec<String>>,
+    is_interrupted: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+impl MemoryConsumer {
+    fn new(name: String, config: ConsumerConfig) -> Self {
+        static LAST_OWNER: AtomicU64 = AtomicU64::new(0);
+        let space = space(&name);
+        let mut state = space.state.lock();
+        config.queues.iter().for_each(|queue| state.bind(queue));
+        drop(state);
+        Self {
+            name,
+            space,
+            owner: LAST_OWNER.fetch_add(1, Ordering::Relaxed) + 1,
+            prefetch: if config.prefetch == 0 {
+                usize::MAX
+            } else {
+                config.prefetch
+            },
+            held: AtomicUsize::new(0),
+            queues: Mutex::new(config.queues.into_iter().map(|queue| queue.name).collect()),
+            is_interrupted: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes one message of each queue in turn; the next call begins with the next queue.
+    fn take(&self, state: &mut State, room: usize) -> Vec<Delivery> {
+        let mut queues = self.queues.lock();
+        let mut taken = Vec::new();
+        let mut empty_in_a_row = 0;
+        while taken.len() < room && empty_in_a_row < queues.len() {
+            match state.lease(&queues[0], self.owner) {
+                Some(delivery) => {
+                    taken.push(delivery);
+                    empty_in_a_row = 0;
+                }
+                None => empty_in_a_row += 1,
+            }
+            queues.rotate_left(1);
+        }
+        self.held.fetch_add(taken.len(), Ordering::AcqRel);
+        taken
+    }
+
+    fn release(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.space.state.lock().release(self.owner);
+        self.held.store(0, Ordering::Release);
+        self.space.changed.notify_all();
+    }
+}
+
+impl Consumer for MemoryConsumer {
+    fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        let mut state = self.space.state.lock();
+        loop {
+            if self.is_closed.load(Ordering::Acquire) {
+                return Err(Error::Closed { what: "consumer" });
+            }
+            if self.is_interrupted.swap(false, Ordering::AcqRel) {
+                return Ok(Vec::new());
+            }
+            let left = self.prefetch.saturating_sub(self.held.load(Ordering::Acquire));
+            let taken = self.take(&mut state, room.min(left));
+            if !taken.is_empty() || deadline.has_passed() {
+                return Ok(taken);
+            }
+            self.space.changed.wait_until(&mut state, deadline.instant());
+        }
+    }
+
+    fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {
+        let puts = batch
+            .iter()
+            .filter_map(|settlement| settlement.put.clone())
+            .collect();
+        if let Err(error) = backend::memory::shelf(&self.name).put(puts, deadline) {
+            return Err(Unsettled { error, batch });
+        }
+        let mut state = self.space.state.lock();
+        for settlement in batch {
+            if state.settle(&settlement.token, settlement.verdict) {
+                self.held.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        drop(state);
+        self.space.changed.notify_all();
+        Ok(())
+    }
+
+    fn stores_results_of(&self, result_url: &str) -> bool {
+        BrokerUrl::parse(result_url, Vec::new())
+            .is_ok_and(|url| url.scheme() == Scheme::Memory && url.path() == self.name)
+    }
+
+    fn interrupt(&self) {
+        let _state = self.space.state.lock();
+        self.is_interrupted.store(true, Ordering::Release);
+        self.space.changed.notify_all();
+    }
+
+    fn add_queue(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
+        let mut state = self.space.state.lock();
+        state.bind(queue);
+        let mut queues = self.queues.lock();
+        if !queues.contains(&queue.name) {
+            queues.push(queue.name.clone());
+        }
+        drop(state);
+        self.space.changed.notify_all();
+        Ok(())
+    }
+
+    fn cancel_queue(&self, queue: &str) {
+        self.queues.lock().retain(|name| name != queue);
+    }
+
+    fn close(&self, _deadline: Deadline) {
+        self.release();
+    }
+}
+
+impl Drop for MemoryConsumer {
+    fn drop(&mut self) {
+        self.release();
+    }
 }

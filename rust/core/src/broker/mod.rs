@@ -198,7 +198,7 @@ pub struct ConsumerConfig {
 /// [`Error::BadUrl`] names the schemes and options that exist.
 pub fn open_publisher(url: &url::BrokerUrl) -> Result<Arc<dyn Publisher>> {
     match url.scheme() {
-        url::Scheme::Memory => memory::publisher(url),
+        url::Scheme::Memory => Ok(memory::publisher(url)),
         url::Scheme::Sqlite => sqlite::publisher(url),
         url::Scheme::Redis => redis::publisher(url),
     }
@@ -210,7 +210,7 @@ pub fn open_publisher(url: &url::BrokerUrl) -> Result<Arc<dyn Publisher>> {
 /// [`Error::BadUrl`] names the schemes and options that exist.
 pub fn open_consumer(url: &url::BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
     match url.scheme() {
-        url::Scheme::Memory => memory::consumer(url, config),
+        url::Scheme::Memory => Ok(memory::consumer(url, config)),
         url::Scheme::Sqlite => sqlite::consumer(url, config),
         url::Scheme::Redis => redis::consumer(url, config),
     }

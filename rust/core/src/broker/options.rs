@@ -11,10 +11,12 @@ use crate::error::{Error, Result};
 const HONOURED: &[(&str, &[Scheme])] = &[
     ("global_keyprefix", &[Scheme::Redis]),
     ("lease_timeout", &[Scheme::Redis, Scheme::Sqlite, Scheme::Memory]),
+    ("poll_interval", &[Scheme::Sqlite]),
     ("priority_steps", &[Scheme::Redis]),
     ("sep", &[Scheme::Redis]),
     ("socket_connect_timeout", &[Scheme::Redis]),
     ("socket_timeout", &[Scheme::Redis]),
+    ("synchronous", &[Scheme::Sqlite]),
     ("unacked_index_key", &[Scheme::Redis]),
     ("unacked_key", &[Scheme::Redis]),
     ("unacked_mutex_expire", &[Scheme::Redis]),

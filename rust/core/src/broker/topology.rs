@@ -1,5 +1,17 @@
 //! Queues, exchanges and bindings, as `celery.app.amqp.Queues` and kombu describe them.
 
+/// The classes that priorities fall into (kombu's default `priority_steps`); the lowest is first.
+pub const PRIORITY_STEPS: [u8; 4] = [0, 3, 6, 9];
+
+/// The class of a message: the greatest step that its priority reaches.
+pub fn priority_step(priority: Option<u8>) -> u8 {
+    let priority = priority.unwrap_or(0);
+    PRIORITY_STEPS
+        .into_iter()
+        .rfind(|&step| step <= priority)
+        .unwrap_or(0)
+}
+
 /// Type of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ExchangeType {

@@ -1,0 +1,15 @@
+//! What every broker promises: one suite, run for each of them.
+//!
+//! A broker joins with a [`stage::Fixture`] in a file of its own and one line of `conformance!`.
+#![expect(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
+#[macro_use]
+mod suite;
+mod delivering;
+mod memory;
+mod publishing;
+mod routing;
+mod settling;
+
+mod stage;
+mod surviving;

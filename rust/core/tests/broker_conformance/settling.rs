@@ -1,0 +1,162 @@
+//! What becomes of a delivery.
+
+use bytes::Bytes;
+use celeriac_core::backend::{self, Put};
+use celeriac_core::broker::{Settlement, Verdict};
+
+use crate::stage::{Fixture, Stage, bodies, body, duplicate, message, reserve, reserve_now, settle, soon};
+
+pub(crate) fn an_acked_message_is_gone<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish_numbers("q", 3);
+    let consumer = stage.consumer(&["q"]);
+    let batch = reserve(&*consumer, 3);
+    settle(&*consumer, batch, &Verdict::Ack);
+    consumer.close(soon());
+    assert_eq!(stage.depth("q"), 0);
+    assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
+    assert!(stage.publisher.list_aside("q", 10, soon()).unwrap().is_empty());
+}
+
+pub(crate) fn a_rejected_message_is_gone<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a"]);
+    let consumer = stage.consumer(&["q"]);
+    let batch = reserve(&*consumer, 1);
+    settle(&*consumer, batch, &Verdict::Reject);
+    consumer.close(soon());
+    assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
+}
+
+pub(crate) fn a_requeued_message_comes_back_in_front_and_redelivered<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a", "b"]);
+    let consumer = stage.consumer(&["q"]);
+    let first = reserve(&*consumer, 1);
+    settle(&*consumer, first, &Verdict::Requeue);
+    let again = reserve(&*consumer, 2);
+    assert_eq!(bodies(&again), ["a", "b"]);
+    assert!(again[0].redelivered);
+    assert!(!again[1].redelivered);
+}
+
+pub(crate) fn what_is_set_aside_keeps_message_and_reason<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    let sent = message("", "q", "a");
+    stage.send(sent.clone());
+    let consumer = stage.consumer(&["q"]);
+    let batch = reserve(&*consumer, 1);
+    settle(
+        &*consumer,
+        batch,
+        &Verdict::SetAside("time limits are not supported".to_owned()),
+    );
+    consumer.close(soon());
+    assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
+    let kept = stage.publisher.list_aside("q", 10, soon()).unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].reason, "time limits are not supported");
+    assert_eq!(kept[0].target, sent.target);
+    let kept = kept[0].message.as_ref().unwrap();
+    assert_eq!(kept.body, sent.message.body);
+    assert_eq!(
+        kept.properties.correlation_id,
+        sent.message.properties.correlation_id
+    );
+    assert!(
+        stage
+            .publisher
+            .list_aside("other", 10, soon())
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) fn what_is_set_aside_can_be_put_back<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a", "b", "c"]);
+    let consumer = stage.consumer(&["q"]);
+    for delivery in reserve(&*consumer, 3) {
+        let reason = body(&delivery);
+        settle(&*consumer, vec![delivery], &Verdict::SetAside(reason));
+    }
+    let kept = stage.publisher.list_aside("q", 10, soon()).unwrap();
+    let tag_of_b = kept.iter().find(|aside| aside.reason == "b").unwrap().tag.clone();
+    let tags = [tag_of_b, "no such tag".to_owned()];
+    assert_eq!(stage.publisher.restore_aside("other", &tags, soon()).unwrap(), 0);
+    assert_eq!(stage.publisher.restore_aside("q", &tags, soon()).unwrap(), 1);
+    assert_eq!(stage.publisher.restore_aside("q", &tags, soon()).unwrap(), 0);
+    assert_eq!(bodies(&reserve_now(&*consumer)), ["b"]);
+    assert_eq!(stage.publisher.list_aside("q", 1, soon()).unwrap().len(), 1);
+    assert_eq!(stage.publisher.list_aside("q", 10, soon()).unwrap().len(), 2);
+}
+
+pub(crate) fn a_purge_leaves_what_is_set_aside<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a", "b"]);
+    let consumer = stage.consumer(&["q"]);
+    let batch = reserve(&*consumer, 1);
+    settle(&*consumer, batch, &Verdict::SetAside("kept".to_owned()));
+    assert_eq!(stage.publisher.purge("q", soon()).unwrap(), 1);
+    assert_eq!(stage.publisher.list_aside("q", 10, soon()).unwrap().len(), 1);
+}
+
+pub(crate) fn a_put_is_stored_with_its_ack<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a"]);
+    let consumer = stage.consumer(&["q"]);
+    let url = stage.fixture.url();
+    assert!(consumer.stores_results_of(&url.raw));
+    let document = Bytes::from_static(br#"{"status": "SUCCESS", "result": 5}"#);
+    let batch = reserve(&*consumer, 1).into_iter().map(|delivery| Settlement {
+        token: delivery.token,
+        verdict: Verdict::Ack,
+        put: Some(Put {
+            task_id: "some-task".to_owned(),
+            document: document.clone(),
+            is_final: true,
+            expires_s: Some(60),
+        }),
+    });
+    consumer.settle(batch.collect(), soon()).unwrap();
+    let store = backend::open(&url).unwrap();
+    assert_eq!(store.get("some-task", soon()).unwrap(), Some(document));
+    consumer.close(soon());
+    assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
+}
+
+pub(crate) fn settling_twice_changes_nothing<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a", "b"]);
+    let consumer = stage.bounded_consumer(&["q"], 2);
+    let mut held = reserve(&*consumer, 2);
+    let again = Settlement {
+        token: duplicate(&held[0].token),
+        verdict: Verdict::Requeue,
+        put: None,
+    };
+    settle(&*consumer, vec![held.remove(0)], &Verdict::Ack);
+    consumer.settle(vec![again], soon()).unwrap();
+    assert_eq!(stage.depth("q"), 0);
+    // The second settlement made no room either: one message is still held of two.
+    stage.publish("q", &["c", "d"]);
+    assert_eq!(bodies(&reserve_now(&*consumer)), ["c"]);
+}
+
+pub(crate) fn an_old_token_does_not_settle_anothers_lease<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a"]);
+    let (first, second) = (stage.consumer(&["q"]), stage.consumer(&["q"]));
+    let lost = reserve(&*first, 1);
+    let old = duplicate(&lost[0].token);
+    settle(&*first, lost, &Verdict::Requeue);
+    let _held = reserve(&*second, 1);
+    let late = Settlement {
+        token: old,
+        verdict: Verdict::Ack,
+        put: None,
+    };
+    first.settle(vec![late], soon()).unwrap();
+    second.close(soon());
+    assert_eq!(bodies(&reserve(&*first, 1)), ["a"]);
+}

@@ -1,0 +1,69 @@
+//! The list of behaviours; each becomes one test of each broker.
+
+macro_rules! behaviours {
+    ($fixture:ty; $($theme:ident { $($name:ident)* })*) => {
+        $(mod $theme {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    crate::$theme::$name::<$fixture>();
+                }
+            )*
+        })*
+    };
+}
+
+/// Runs the suite for a broker: `conformance!(MyFixture);` inside the module of the fixture.
+macro_rules! conformance {
+    ($fixture:ty) => {
+        behaviours! { $fixture;
+            delivering {
+                messages_arrive_in_the_order_they_were_published
+                headers_properties_and_body_arrive_unchanged
+                a_body_of_five_mebibytes_arrives_whole
+                an_empty_body_arrives
+                lower_priority_numbers_come_first
+                several_queues_are_served_in_turn
+                a_batch_is_no_larger_than_the_room
+                the_prefetch_bounds_what_is_unsettled
+                settling_makes_room_for_a_waiting_reserve
+                two_consumers_share_without_doubles
+                an_empty_queue_yields_nothing_at_the_deadline
+                an_interrupt_ends_a_wait
+                a_waiting_consumer_wakes_at_once_for_a_message
+            }
+            settling {
+                an_acked_message_is_gone
+                a_rejected_message_is_gone
+                a_requeued_message_comes_back_in_front_and_redelivered
+                what_is_set_aside_keeps_message_and_reason
+                what_is_set_aside_can_be_put_back
+                a_purge_leaves_what_is_set_aside
+                a_put_is_stored_with_its_ack
+                settling_twice_changes_nothing
+                an_old_token_does_not_settle_anothers_lease
+            }
+            surviving {
+                closing_hands_unsettled_messages_back_in_front
+                the_messages_of_a_killed_consumer_come_back
+                a_lease_is_renewed_while_its_consumer_lives
+            }
+            routing {
+                the_default_exchange_routes_to_the_queue_that_the_key_names
+                a_direct_exchange_routes_by_equal_keys
+                a_message_reaches_every_queue_that_is_bound
+                declaring_twice_binds_once
+                an_added_queue_is_consumed
+                a_cancelled_queue_is_left_alone
+                purge_empties_one_queue_and_counts
+            }
+            publishing {
+                every_receipt_is_told_exactly_once
+                many_threads_publish_at_once
+                close_sends_what_is_queued
+                a_message_after_close_fails_its_receipt
+            }
+        }
+    };
+}

@@ -1,0 +1,12 @@
+//! What every result store promises: one suite, run for each of them.
+//!
+//! A store joins with a [`stage::Fixture`] in a file of its own and one line of `conformance!`.
+#![expect(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
+#[macro_use]
+mod suite;
+mod documents;
+mod memory;
+mod raw;
+mod stage;
+mod waiting;

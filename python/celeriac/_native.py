@@ -7,29 +7,54 @@ try:
 except ImportError as error:
     message = (
         "celeriac's compiled module (celeriac._core) cannot be loaded: install a wheel of celeriac, "
-        "or build the module in a source tree with 'make build'; "
+        "or build the module in a source tree with `make build`; "
         f"the reason was: {error}"
     )
     raise ImportError(message, name="celeriac._core") from error
 
-from celeriac._core import (
+BUILT_FOR = "0.1.0"
+
+if _core.__version__ != BUILT_FOR:
+    message = (
+        f"celeriac's compiled module is of version {_core.__version__}, its Python code of version "
+        f"{BUILT_FOR}: install celeriac anew, or build the module again with `make build`"
+    )
+    raise ImportError(message, name="celeriac._core")
+
+from celeriac._core import (  # noqa: E402 - after the check, which explains what is missing
+    Publisher,
+    ResultStore,
+    Subscription,
+    Template,
+    Window,
     __version__,
+    check_url,
     decode_json,
     decode_msgpack,
     encode_json,
     encode_msgpack,
+    options_without_effect,
     parse_iso_ms,
+    redacted,
     safe_repr,
     set_json_hooks,
 )
 
 __all__ = [
+    "Publisher",
+    "ResultStore",
+    "Subscription",
+    "Template",
+    "Window",
     "__version__",
+    "check_url",
     "decode_json",
     "decode_msgpack",
     "encode_json",
     "encode_msgpack",
+    "options_without_effect",
     "parse_iso_ms",
+    "redacted",
     "safe_repr",
     "set_json_hooks",
 ]

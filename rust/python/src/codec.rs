@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::PyBytes;
 
-use crate::convert::{self, Hooks, ReprLimits};
+use crate::convert::{self, Hooks, ReprLimits, Style};
 use crate::errors::OrRaise;
 
 /// Encodes a value as Celery's JSON encoder does, byte for byte.
@@ -46,7 +46,7 @@ pub(crate) fn decode_json<'py>(py: Python<'py>, data: JsonText) -> PyResult<Boun
 pub(crate) fn encode_msgpack<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
     let mut out = Vec::with_capacity(128);
-    convert::append_msgpack(&mut out, value, what).or_raise(py)?;
+    convert::append(&mut out, value, what, Style::Msgpack).or_raise(py)?;
     Ok(PyBytes::new(py, &out))
 }
 

@@ -15,6 +15,13 @@ pub(crate) enum Fault {
     Core(Error),
     /// Python code that we called raised, or an argument is wrong: passed on as it is.
     Python(PyErr),
+    /// An object with a connection is used in a process that inherited it over a fork.
+    Strayed {
+        /// What it is.
+        what: &'static str,
+        /// The process that made it.
+        process: u32,
+    },
     /// A value cannot be carried; `cause` is what Python code raised about it.
     Encode {
         /// Path, type and reason.
@@ -52,6 +59,12 @@ impl Fault {
         let (class, detail, cause) = match self {
             Self::Python(error) => return error,
             Self::Core(error) => (class_of(&error), error.to_string(), None),
+            Self::Strayed { what, process } => {
+                let detail = format!(
+                    "this {what} belongs to process {process} and does not work in a fork of it: open a new one"
+                );
+                ("OperationalError", detail, None)
+            }
             Self::Encode { detail, cause } => ("EncodeError", detail, cause),
             Self::Decode { detail, cause } => ("DecodeError", detail, cause),
         };

@@ -1,8 +1,18 @@
 //! The Python module `celeriac._core`: argument, core call, conversion, and nothing else.
 
+mod backend;
+mod call;
 mod codec;
 mod convert;
 mod errors;
+mod home;
+mod parts;
+mod publisher;
+mod template;
+mod topology;
+mod url;
+mod waits;
+mod window;
 
 use pyo3::pymodule;
 
@@ -13,7 +23,17 @@ mod _core {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use crate::backend::{ResultStore, Subscription};
+    #[pymodule_export]
     use crate::codec::{
         decode_json, decode_msgpack, encode_json, encode_msgpack, parse_iso_ms, safe_repr, set_json_hooks,
     };
+    #[pymodule_export]
+    use crate::publisher::Publisher;
+    #[pymodule_export]
+    use crate::template::Template;
+    #[pymodule_export]
+    use crate::url::{check_url, options_without_effect, redacted};
+    #[pymodule_export]
+    use crate::window::Window;
 }

@@ -20,6 +20,7 @@ use serialize::Walk;
 
 pub(crate) use hooks::{Hooks, set_hooks};
 pub(crate) use repr::ReprLimits;
+pub(crate) use serialize::items_of;
 
 /// The two shapes in which Python objects travel; they differ in what a key or bytes may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +31,20 @@ pub(crate) enum Style {
     Msgpack,
 }
 
-/// Appends the JSON of a Python object. `what` is the root of the path in an error.
-pub(crate) fn append_json(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, what: &str) -> Outcome<()> {
-    let walk = Walk::new(value.py(), Style::Json);
-    codec::json::append(out, &walk.of(value)).map_err(|error| walk.into_fault(what, error))
-}
-
-/// Appends the MessagePack of a Python object. `what` is the root of the path in an error.
-pub(crate) fn append_msgpack(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, what: &str) -> Outcome<()> {
-    let walk = Walk::new(value.py(), Style::Msgpack);
-    codec::msgpack::append(out, &walk.of(value)).map_err(|error| walk.into_fault(what, error))
+/// Appends a Python object in one of the styles. `what` is the root of the path in an error.
+pub(crate) fn append(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, what: &str, style: Style) -> Outcome<()> {
+    let walk = Walk::new(value.py(), style);
+    let appended = match style {
+        Style::Json => codec::json::append(out, &walk.of(value)),
+        Style::Msgpack => codec::msgpack::append(out, &walk.of(value)),
+    };
+    appended.map_err(|error| walk.into_fault(what, error))
 }
 
 /// The JSON of a Python object.
 pub(crate) fn to_json(value: &Bound<'_, PyAny>, what: &str) -> Outcome<Vec<u8>> {
     let mut out = Vec::with_capacity(128);
-    append_json(&mut out, value, what)?;
+    append(&mut out, value, what, Style::Json)?;
     Ok(out)
 }
 

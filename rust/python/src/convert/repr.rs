@@ -221,7 +221,7 @@ impl Printer {
         if !self.opened(container, "{", "}")? {
             return Ok(());
         }
-        let items = super::serialize::items_of(dict)?;
+        let items = super::items_of(dict)?;
         let last = items.len().saturating_sub(1);
         for (index, (key, value)) in items.iter().enumerate() {
             self.key(key)?;

@@ -365,7 +365,7 @@ fn reduced<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>
 }
 
 /// The items as they are now: code of users that runs during the walk may change the dict.
-pub(super) fn items_of<'py>(
+pub(crate) fn items_of<'py>(
     dict: &Bound<'py, PyDict>,
 ) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     if dict.is_exact_instance_of::<PyDict>() {

@@ -1,0 +1,86 @@
+//! Messages whose parts Python has made: the slow path of publishing, and raw messages.
+
+use bytes::Bytes;
+use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyBytes;
+use uuid::Uuid;
+
+use crate::call::{number, text};
+use crate::convert;
+use crate::errors::Outcome;
+use crate::template::Letter;
+use crate::url::as_dict;
+
+/// A message of headers, properties, a body, and `(exchange, routing key)`.
+pub(crate) fn letter_of_parts(
+    headers: &Bound<'_, PyAny>,
+    properties: &Bound<'_, PyAny>,
+    body: &Bound<'_, PyBytes>,
+    (exchange, routing_key): (String, String),
+) -> Outcome<Letter> {
+    let py = body.py();
+    let headers = as_dict(py, headers)?;
+    let task_id = match headers.get_item("id")? {
+        Some(id) => id.str()?.to_string(),
+        None => String::new(),
+    };
+    let message = Message {
+        headers: Bytes::from(convert::to_json(headers.as_any(), "headers")?),
+        properties: properties_of(properties)?,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    };
+    Ok(Letter {
+        task_id,
+        outgoing: Outgoing {
+            message,
+            target: Target {
+                exchange,
+                routing_key,
+            },
+        },
+    })
+}
+
+fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<Properties> {
+    let mut properties = Properties {
+        content_type: "application/json".to_owned(),
+        content_encoding: "utf-8".to_owned(),
+        correlation_id: None,
+        reply_to: None,
+        delivery_mode: 2,
+        priority: None,
+        expiration: None,
+        delivery_tag: String::new(),
+        extra: Vec::new(),
+    };
+    for pair in as_dict(given.py(), given)?.items() {
+        let (name, value): (PyBackedStr, Bound<'_, PyAny>) = pair.extract()?;
+        if !value.is_none() {
+            fill(&mut properties, &name, &value)?;
+        }
+    }
+    if properties.delivery_tag.is_empty() {
+        properties.delivery_tag = Uuid::new_v4().to_string();
+    }
+    Ok(properties)
+}
+
+fn fill(properties: &mut Properties, name: &str, value: &Bound<'_, PyAny>) -> Outcome<()> {
+    let owned = || -> Outcome<Option<String>> { Ok(text(name, value)?.map(|text| text.to_string())) };
+    match name {
+        "content_type" => properties.content_type = owned()?.unwrap_or_default(),
+        "content_encoding" => properties.content_encoding = owned()?.unwrap_or_default(),
+        "correlation_id" => properties.correlation_id = owned()?,
+        "reply_to" => properties.reply_to = owned()?,
+        "delivery_mode" => properties.delivery_mode = number(name, value)?.unwrap_or(2),
+        "priority" => properties.priority = number(name, value)?,
+        "expiration" => properties.expiration = owned()?,
+        "delivery_tag" => properties.delivery_tag = owned()?.unwrap_or_default(),
+        _ => properties
+            .extra
+            .push((name.to_owned(), convert::to_json_text(value, name)?)),
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! Publishers for Python: one call from arguments to the confirmed message.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use celeriac_core::broker;
+use celeriac_core::broker::topology::QueueSpec;
+use celeriac_core::ledger::Ledger;
+use celeriac_core::time::Deadline;
+use celeriac_core::{Error, Result};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::backend::{ResultStore, Subscription};
+use crate::errors::{OrRaise, Outcome};
+use crate::home::Homebound;
+use crate::parts::letter_of_parts;
+use crate::template::{Letter, Template};
+use crate::topology::{queue_spec, queue_specs};
+use crate::url::broker_url;
+use crate::waits;
+use crate::window::Window;
+
+/// Sends messages over one connection of this process; safe for many threads.
+#[pyclass(frozen, module = "celeriac._core")]
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    inner: Homebound<dyn broker::Publisher>,
+    url: String,
+    serial: u64,
+    declared: Mutex<HashSet<QueueSpec>>,
+    /// Serial of the result store asked about last, doubled, plus one if messages carry its
+    /// subscriptions.
+    carried: AtomicU64,
+}
+
+#[pymethods]
+impl Publisher {
+    /// Opens a publisher; no I/O happens before it is used. Raises `ImproperlyConfigured`.
+    #[new]
+    #[pyo3(signature = (url, options = None))]
+    fn new(py: Python<'_>, url: &str, options: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let parsed = broker_url(py, url, options).or_raise(py)?;
+        let inner = broker::open_publisher(&parsed).or_raise(py)?;
+        Ok(Self {
+            inner: Homebound::new(inner, "publisher"),
+            url: parsed.redacted(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            declared: Mutex::default(),
+            carried: AtomicU64::new(0),
+        })
+    }
+
+    /// The URL without its password.
+    #[getter]
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Publishes one call of a task and waits, detached, until the broker has confirmed it.
+    ///
+    /// With `results`, listens for the task's result before the message is sent. Returns the task's
+    /// id and that subscription. Raises `EncodeError` before anything is sent, `OperationalError`
+    /// when the broker has not confirmed after `wait_s` seconds.
+    #[expect(clippy::too_many_arguments, reason = "one crossing per message")]
+    #[pyo3(signature = (template, args, kwargs, call, results, wait_s, /))]
+    fn publish(
+        &self,
+        py: Python<'_>,
+        template: &Bound<'_, Template>,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        call: Option<&Bound<'_, PyDict>>,
+        results: Option<&Bound<'_, ResultStore>>,
+        wait_s: f64,
+    ) -> PyResult<(String, Option<Subscription>)> {
+        let deadline = waits::deadline(wait_s);
+        let template = template.get();
+        let letter = template.letter(args, kwargs, call).or_raise(py)?;
+        self.declare_for(py, template, deadline).or_raise(py)?;
+        let task_id = letter.task_id.clone();
+        let results = results.map(Bound::get);
+        let subscription = self.send_and_wait(py, letter, results, deadline).or_raise(py)?;
+        Ok((task_id, subscription))
+    }
+
+    /// Publishes a message whose headers, properties and body are given; otherwise as `publish`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a message")]
+    #[pyo3(signature = (headers, properties, body, exchange, routing_key, declare, results, wait_s, /))]
+    fn publish_parts(
+        &self,
+        py: Python<'_>,
+        headers: &Bound<'_, PyAny>,
+        properties: &Bound<'_, PyAny>,
+        body: &Bound<'_, PyBytes>,
+        exchange: String,
+        routing_key: String,
+        declare: &Bound<'_, PyAny>,
+        results: Option<&Bound<'_, ResultStore>>,
+        wait_s: f64,
+    ) -> PyResult<Option<Subscription>> {
+        let deadline = waits::deadline(wait_s);
+        let letter = letter_of_parts(headers, properties, body, (exchange, routing_key)).or_raise(py)?;
+        self.declare_all(py, &queue_specs(declare).or_raise(py)?, deadline)
+            .or_raise(py)?;
+        let results = results.map(Bound::get);
+        self.send_and_wait(py, letter, results, deadline).or_raise(py)
+    }
+
+    /// A window through which many messages are in flight at once, bounded by number and bytes.
+    #[pyo3(signature = (max_messages = 4096, max_bytes = 16_777_216))]
+    fn window(slf: &Bound<'_, Self>, max_messages: usize, max_bytes: usize) -> Window {
+        Window::new(slf.clone().unbind(), max_messages, max_bytes)
+    }
+
+    /// Makes sure that a queue with its exchange and binding exists.
+    #[pyo3(signature = (queue, wait_s, /))]
+    fn declare(&self, py: Python<'_>, queue: &Bound<'_, PyAny>, wait_s: f64) -> PyResult<()> {
+        let spec = queue_spec(queue).or_raise(py)?;
+        self.whole(py, wait_s, move |publisher, deadline| {
+            publisher.declare(&spec, deadline)
+        })
+    }
+
+    /// Deletes what waits in a queue; returns how many messages that was.
+    #[pyo3(signature = (queue, wait_s, /))]
+    fn purge(&self, py: Python<'_>, queue: String, wait_s: f64) -> PyResult<u64> {
+        self.whole(py, wait_s, move |publisher, deadline| {
+            publisher.purge(&queue, deadline)
+        })
+    }
+
+    /// How many messages wait in a queue.
+    #[pyo3(signature = (queue, wait_s, /))]
+    fn depth(&self, py: Python<'_>, queue: String, wait_s: f64) -> PyResult<u64> {
+        self.whole(py, wait_s, move |publisher, deadline| {
+            publisher.depth(&queue, deadline)
+        })
+    }
+
+    /// Sends what is queued, then closes the connection; what is not confirmed after `wait_s`
+    /// seconds is reported as failed.
+    #[pyo3(signature = (wait_s, /))]
+    fn close(&self, py: Python<'_>, wait_s: f64) -> PyResult<()> {
+        self.whole(py, wait_s, |publisher, deadline| {
+            publisher.close(deadline);
+            Ok(())
+        })
+    }
+}
+
+impl Publisher {
+    /// The publisher itself; refuses in a forked child.
+    pub(crate) fn here(&self) -> Outcome<&Arc<dyn broker::Publisher>> {
+        self.inner.here()
+    }
+
+    /// Declares a template's queues, once for each publisher.
+    pub(crate) fn declare_for(&self, py: Python<'_>, template: &Template, deadline: Deadline) -> Outcome<()> {
+        let queues = template.undeclared(self.serial);
+        if !queues.is_empty() {
+            self.declare_all(py, queues, deadline)?;
+            template.declared(self.serial);
+        }
+        Ok(())
+    }
+
+    /// Declares what this publisher has not declared yet.
+    pub(crate) fn declare_all(
+        &self,
+        py: Python<'_>,
+        queues: &[QueueSpec],
+        deadline: Deadline,
+    ) -> Outcome<()> {
+        for queue in queues {
+            if self.declared.lock().contains(queue) {
+                continue;
+            }
+            let (publisher, spec) = (Arc::clone(self.here()?), queue.clone());
+            waits::whole(py, deadline, move |deadline| publisher.declare(&spec, deadline))?;
+            self.declared.lock().insert(queue.clone());
+        }
+        Ok(())
+    }
+
+    fn send_and_wait(
+        &self,
+        py: Python<'_>,
+        letter: Letter,
+        results: Option<&ResultStore>,
+        deadline: Deadline,
+    ) -> Outcome<Option<Subscription>> {
+        let publisher = self.here()?;
+        let carries = results.is_some_and(|results| self.carries(&**publisher, results));
+        let store = results.map(ResultStore::store).transpose()?;
+        let ledger = Ledger::new(1, usize::MAX);
+        let subscription = py.detach(|| -> Result<_> {
+            let Letter { task_id, outgoing } = letter;
+            let subscription = match store {
+                Some(store) => Some(store.subscribe(&task_id, carries, deadline)?),
+                None => None,
+            };
+            let receipt = ledger.enter(task_id.as_str().into(), outgoing.message.body.len(), deadline)?;
+            publisher.send(outgoing, carries.then_some(task_id.as_str()), receipt, deadline);
+            Ok(subscription)
+        })?;
+        confirmed(py, &ledger, deadline)?;
+        match ledger.take_failed().pop() {
+            Some((_, error)) => Err(error.into()),
+            None => Ok(subscription.map(Subscription::new)),
+        }
+    }
+
+    /// Whether a message may subscribe to its result on the same connection.
+    fn carries(&self, publisher: &dyn broker::Publisher, results: &ResultStore) -> bool {
+        let known = self.carried.load(Ordering::Relaxed);
+        if known >> 1 == results.serial() {
+            return known & 1 == 1;
+        }
+        let carries = publisher.carries_results_of(results.raw_url());
+        self.carried
+            .store(results.serial() << 1 | u64::from(carries), Ordering::Relaxed);
+        carries
+    }
+
+    fn whole<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        wait_s: f64,
+        operation: impl FnOnce(&dyn broker::Publisher, Deadline) -> Result<T> + Send + 'static,
+    ) -> PyResult<T> {
+        let publisher = Arc::clone(self.here().or_raise(py)?);
+        waits::whole(py, waits::deadline(wait_s), move |deadline| {
+            operation(&*publisher, deadline)
+        })
+        .or_raise(py)
+    }
+}
+
+/// Waits until nothing of a ledger is in flight.
+pub(crate) fn confirmed(py: Python<'_>, ledger: &Ledger, deadline: Deadline) -> Outcome<()> {
+    let wait = deadline.left();
+    let done = waits::in_slices(py, deadline, |slice| match ledger.wait_empty(slice) {
+        Ok(()) => Ok(Some(())),
+        Err(Error::Unconfirmed { .. }) => Ok(None),
+        Err(error) => Err(error),
+    })?;
+    let waited_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    done.ok_or_else(|| Error::Unconfirmed { waited_ms }.into())
+}

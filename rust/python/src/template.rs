@@ -1,0 +1,210 @@
+//! Templates: what the messages of a task have in common, encoded once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use celeriac_core::broker::topology::QueueSpec;
+use celeriac_core::wire::message::{Outgoing, Target};
+use celeriac_core::wire::template::{Task, Template as WireTemplate};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
+use uuid::Uuid;
+
+use crate::call::CallFields;
+use crate::convert::{self, ReprLimits, Style};
+use crate::errors::{OrRaise, Outcome};
+use crate::topology::queue_specs;
+use crate::url::{as_dict, members};
+
+/// What all messages of a task have in common. Made once for each task; safe for many threads.
+#[pyclass(frozen, module = "celeriac._core")]
+#[derive(Debug)]
+pub(crate) struct Template {
+    wire: WireTemplate,
+    style: Style,
+    repr: ReprLimits,
+    /// To be declared before the first publish.
+    queues: Vec<QueueSpec>,
+    /// The publisher that declared them last.
+    declared_by: AtomicU64,
+}
+
+/// A message that is ready to go.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    /// Whose it is.
+    pub(crate) task_id: String,
+    /// The message.
+    pub(crate) outgoing: Outgoing,
+}
+
+#[pymethods]
+impl Template {
+    /// `timelimit` is `(hard, soft)` in seconds; `declare` the queues that must exist before a
+    /// message is sent; `headers` go into every message.
+    #[new]
+    #[expect(clippy::too_many_arguments, reason = "what a task can say about its messages")]
+    #[pyo3(signature = (
+        *, task, origin, exchange, routing_key, declare = None, serializer = "json", reply_to = "",
+        shadow = None, timelimit = None, ignore_result = Some(false), delivery_mode = 2, priority = None,
+        headers = None, repr_max_chars = 1024, repr_max_levels = 3,
+    ))]
+    fn new(
+        py: Python<'_>,
+        task: String,
+        origin: String,
+        exchange: String,
+        routing_key: String,
+        declare: Option<&Bound<'_, PyAny>>,
+        serializer: &str,
+        reply_to: &str,
+        shadow: Option<String>,
+        timelimit: Option<&Bound<'_, PyAny>>,
+        ignore_result: Option<bool>,
+        delivery_mode: u8,
+        priority: Option<u8>,
+        headers: Option<&Bound<'_, PyAny>>,
+        repr_max_chars: usize,
+        repr_max_levels: usize,
+    ) -> PyResult<Self> {
+        let (style, content_type, content_encoding) = match serializer {
+            "json" => (Style::Json, "application/json", "utf-8"),
+            "msgpack" => (Style::Msgpack, "application/x-msgpack", "binary"),
+            _ => {
+                let detail =
+                    format!("a template's serializer is \"json\" or \"msgpack\", not {serializer:?}");
+                return Err(PyValueError::new_err(detail));
+            }
+        };
+        let task = Task {
+            name: task,
+            shadow,
+            timelimit: timelimit_text(timelimit).or_raise(py)?,
+            origin,
+            ignore_result,
+            content_type: content_type.to_owned(),
+            content_encoding: content_encoding.to_owned(),
+            reply_to: (!reply_to.is_empty()).then(|| reply_to.to_owned()),
+            delivery_mode,
+            priority,
+            target: Target {
+                exchange,
+                routing_key,
+            },
+            headers: headers_of(headers).or_raise(py)?,
+        };
+        let queues = declare.map_or(Ok(Vec::new()), queue_specs).or_raise(py)?;
+        Ok(Self {
+            wire: WireTemplate::new(task),
+            style,
+            repr: ReprLimits {
+                max_chars: repr_max_chars,
+                max_levels: repr_max_levels,
+            },
+            queues,
+            declared_by: AtomicU64::new(0),
+        })
+    }
+
+    /// Registered name of the task.
+    #[getter]
+    fn task(&self) -> &str {
+        &self.wire.task().name
+    }
+}
+
+impl Template {
+    /// Encodes one call. Attached, and without any wait.
+    pub(crate) fn letter(
+        &self,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        call: Option<&Bound<'_, PyDict>>,
+    ) -> Outcome<Letter> {
+        if !(args.is_instance_of::<PyTuple>() || args.is_instance_of::<PyList>()) {
+            return Err(PyTypeError::new_err("a task's args must be a list or a tuple").into());
+        }
+        let kwargs = &keyword_arguments(kwargs)?;
+        let fields = CallFields::read(call)?;
+        let body = self.body(args, kwargs, &fields)?;
+        let argsrepr = self.shown(args, fields.argsrepr.as_ref())?;
+        let kwargsrepr = self.shown(kwargs, fields.kwargsrepr.as_ref())?;
+        let task_id = match &fields.task_id {
+            Some(id) => id.to_string(),
+            None => Uuid::new_v4().to_string(),
+        };
+        let outgoing = self
+            .wire
+            .build(&fields.as_call(&task_id), body, &argsrepr, &kwargsrepr);
+        Ok(Letter { task_id, outgoing })
+    }
+
+    /// The queues to declare, unless this publisher was the last to declare them.
+    pub(crate) fn undeclared(&self, publisher: u64) -> &[QueueSpec] {
+        if self.declared_by.load(Ordering::Relaxed) == publisher {
+            &[]
+        } else {
+            &self.queues
+        }
+    }
+
+    /// Remembers who declared the queues.
+    pub(crate) fn declared(&self, publisher: u64) {
+        self.declared_by.store(publisher, Ordering::Relaxed);
+    }
+
+    fn body(
+        &self,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        fields: &CallFields<'_>,
+    ) -> Outcome<Bytes> {
+        let (open, between, close): (&[u8], &[u8], &[u8]) = match self.style {
+            Style::Json => (b"[", b", ", b"]"),
+            Style::Msgpack => (b"\x93", b"", b""),
+        };
+        let mut body = Vec::with_capacity(160);
+        body.extend_from_slice(open);
+        convert::append(&mut body, args, "args", self.style)?;
+        body.extend_from_slice(between);
+        convert::append(&mut body, kwargs, "kwargs", self.style)?;
+        body.extend_from_slice(between);
+        fields.append_embed(&mut body, self.style)?;
+        body.extend_from_slice(close);
+        Ok(Bytes::from(body))
+    }
+
+    /// What people see of the arguments, unless the caller brings a text of its own.
+    fn shown(&self, value: &Bound<'_, PyAny>, given: Option<&PyBackedStr>) -> Outcome<String> {
+        match given {
+            Some(_) => Ok(String::new()),
+            None => Ok(convert::safe_repr(value, self.repr)?),
+        }
+    }
+}
+
+fn keyword_arguments<'py>(kwargs: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {
+    if kwargs.is_instance_of::<PyDict>() {
+        Ok(kwargs.clone())
+    } else if kwargs.is_instance_of::<PyMapping>() {
+        Ok(as_dict(kwargs.py(), kwargs)?.into_any())
+    } else {
+        Err(PyTypeError::new_err("a task's kwargs must be a mapping").into())
+    }
+}
+
+fn timelimit_text(timelimit: Option<&Bound<'_, PyAny>>) -> Outcome<String> {
+    timelimit.map_or_else(
+        || Ok("[null, null]".to_owned()),
+        |timelimit| convert::to_json_text(timelimit, "timelimit"),
+    )
+}
+
+fn headers_of(headers: Option<&Bound<'_, PyAny>>) -> Outcome<Vec<(String, String)>> {
+    match headers {
+        Some(headers) => members(&as_dict(headers.py(), headers)?, "headers"),
+        None => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,87 @@
+//! How a Python thread waits for Rust: detached, with a deadline, and open to Ctrl-C.
+
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use celeriac_core::time::Deadline;
+use celeriac_core::{Error, Result};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::errors::{Fault, Outcome};
+
+/// How long a signal waits for its handler at most.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The moment `wait_s` seconds from now; nothing to wait for when that is negative or no number.
+pub(crate) fn deadline(wait_s: f64) -> Deadline {
+    let wait = match Duration::try_from_secs_f64(wait_s) {
+        Ok(wait) => wait,
+        Err(_) if wait_s > 0.0 => Duration::MAX,
+        Err(_) => Duration::ZERO,
+    };
+    Deadline::after(wait)
+}
+
+/// Repeats a wait that can be cut short until it yields something or the deadline passes; lets
+/// Python's signal handlers run in between. `attempt` gets the end of its slice.
+pub(crate) fn in_slices<T: Send>(
+    py: Python<'_>,
+    deadline: Deadline,
+    attempt: impl Fn(Deadline) -> Result<Option<T>> + Sync,
+) -> Outcome<Option<T>> {
+    loop {
+        let slice = Deadline::after(SLICE).min(deadline);
+        if let Some(value) = py.detach(|| attempt(slice))? {
+            return Ok(Some(value));
+        }
+        py.check_signals()?;
+        if deadline.has_passed() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Runs an operation that cannot be cut short. Only the main thread runs signal handlers, so only
+/// there it goes to a thread of its own, which ends by `deadline` whatever happens here.
+pub(crate) fn whole<T: Send + 'static>(
+    py: Python<'_>,
+    deadline: Deadline,
+    operation: impl FnOnce(Deadline) -> Result<T> + Send + 'static,
+) -> Outcome<T> {
+    if !is_main_thread(py)? {
+        return Ok(py.detach(|| operation(deadline))?);
+    }
+    let (tell, mut told) = sync_channel(1);
+    let thread = std::thread::Builder::new().name("celeriac-call".to_owned());
+    let spawned = thread.spawn(move || {
+        // Nobody listens any more after Ctrl-C.
+        drop(tell.send(operation(deadline)));
+    });
+    if let Err(error) = spawned {
+        return Err(Fault::Python(error.into()));
+    }
+    loop {
+        let (answer, back) = py.detach(move || (told.recv_timeout(SLICE), told));
+        told = back;
+        match answer {
+            Ok(answer) => return Ok(answer?),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::Closed {
+                    what: "the operation's thread",
+                }
+                .into());
+            }
+        }
+    }
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let here = threading.call_method0(intern!(py, "get_ident"))?;
+    let main = threading
+        .call_method0(intern!(py, "main_thread"))?
+        .getattr(intern!(py, "ident"))?;
+    here.eq(main)
+}

@@ -213,7 +213,9 @@ def test_msgpack_refuses_what_kombu_refuses(value):
         _native.encode_msgpack(value)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x92\x01", b"\xc1", b"\x01\x02", b"\xa1\xff", b"\xdd\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x92\x01", b"\xc1", b"\x01\x02", b"\xa1\xff", b"\xdd\xff\xff\xff\xff"]
+)
 def test_damaged_msgpack_is_a_decode_error(data):
     with pytest.raises(DecodeError):
         _native.decode_msgpack(data)

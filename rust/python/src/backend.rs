@@ -9,7 +9,6 @@ use celeriac_core::time::Deadline;
 use celeriac_core::{Error, Result};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::errors::{OrRaise, Outcome};
@@ -110,17 +109,18 @@ impl ResultStore {
     }
 
     /// Stores a document and wakes who waits for it. A stored success stays.
+    #[expect(clippy::too_many_arguments, reason = "the fields of a stored document")]
     #[pyo3(signature = (task_id, document, is_final, expires_s, wait_s, /))]
     fn put(
         &self,
         py: Python<'_>,
         task_id: String,
-        document: PyBackedBytes,
+        document: &[u8],
         is_final: bool,
         expires_s: Option<u64>,
         wait_s: f64,
     ) -> PyResult<()> {
-        let document = Bytes::copy_from_slice(&document);
+        let document = Bytes::copy_from_slice(document);
         let put = Put {
             task_id,
             document,
@@ -153,11 +153,11 @@ impl ResultStore {
         &self,
         py: Python<'_>,
         key: String,
-        value: PyBackedBytes,
+        value: &[u8],
         expires_s: Option<u64>,
         wait_s: f64,
     ) -> PyResult<()> {
-        let value = Bytes::copy_from_slice(&value);
+        let value = Bytes::copy_from_slice(value);
         self.whole(py, wait_s, move |store, deadline| {
             store.put_raw(&key, value, expires_s, deadline)
         })
@@ -186,7 +186,7 @@ impl ResultStore {
     /// Deletes what has expired, where the store does not do that by itself; returns how many.
     #[pyo3(signature = (wait_s, /))]
     fn cleanup(&self, py: Python<'_>, wait_s: f64) -> PyResult<u64> {
-        self.whole(py, wait_s, |store, deadline| store.cleanup(deadline))
+        self.whole(py, wait_s, backend::ResultStore::cleanup)
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) struct CallFields<'py> {
     pub(crate) kwargsrepr: Option<PyBackedStr>,
     origin: Option<PyBackedStr>,
     shadow: Option<PyBackedStr>,
+    #[expect(
+        clippy::option_option,
+        reason = "null says: as the worker's own setting has it"
+    )]
     ignore_result: Option<Option<bool>>,
     replaced_task_nesting: Option<i64>,
     stamped_headers: Option<String>,
@@ -75,7 +79,6 @@ impl<'py> CallFields<'py> {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn fill(&mut self, name: &str, value: Bound<'py, PyAny>) -> Outcome<()> {
         match name {
             "task_id" => self.task_id = text(name, &value)?,

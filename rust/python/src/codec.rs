@@ -2,8 +2,7 @@
 
 use celeriac_core::wire::times;
 use pyo3::prelude::*;
-use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::convert::{self, Hooks, ReprLimits, Style};
 use crate::errors::OrRaise;
@@ -20,24 +19,16 @@ pub(crate) fn encode_json<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResul
         .or_raise(py)
 }
 
-/// JSON as bytes (UTF-8) or as text.
-#[derive(FromPyObject)]
-pub(crate) enum JsonText {
-    /// UTF-8.
-    Bytes(PyBackedBytes),
-    /// Text.
-    Text(PyBackedStr),
-}
-
-/// Decodes JSON, typed objects included. Raises `DecodeError`.
+/// Decodes JSON, as UTF-8 or as text, typed objects included. Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
-pub(crate) fn decode_json<'py>(py: Python<'py>, data: JsonText) -> PyResult<Bound<'py, PyAny>> {
-    let bytes: &[u8] = match &data {
-        JsonText::Bytes(bytes) => bytes,
-        JsonText::Text(text) => text.as_bytes(),
+pub(crate) fn decode_json<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = data.py();
+    let json = match data.cast::<PyString>() {
+        Ok(text) => text.to_str()?.as_bytes(),
+        Err(_) => data.extract::<&[u8]>()?,
     };
-    convert::from_json(py, bytes).or_raise(py)
+    convert::from_json(py, json).or_raise(py)
 }
 
 /// Encodes a value as `MessagePack`: text as `str`, bytes as `bin`, no extension types.
@@ -53,8 +44,8 @@ pub(crate) fn encode_msgpack<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyRe
 /// Decodes `MessagePack`. Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
-pub(crate) fn decode_msgpack<'py>(py: Python<'py>, data: PyBackedBytes) -> PyResult<Bound<'py, PyAny>> {
-    convert::from_msgpack(py, &data).or_raise(py)
+pub(crate) fn decode_msgpack<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    convert::from_msgpack(py, data).or_raise(py)
 }
 
 /// A shortened `repr`: at most about `max_chars` characters, containers `max_levels` deep.

@@ -92,14 +92,16 @@ impl<T, E: Into<Fault>> OrRaise<T> for Result<T, E> {
 }
 
 /// The name of the Python class for a core error.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what a later core adds is first of all an operation that failed"
+)]
 fn class_of(error: &Error) -> &'static str {
     match error {
         Error::Malformed { .. } => "DecodeError",
         Error::Unencodable { .. } => "EncodeError",
         Error::ContentRefused { .. } => "ContentDisallowed",
         Error::BadUrl { .. } | Error::Unsupported { .. } => "ImproperlyConfigured",
-        // Disconnected, Refused, Unconfirmed, TimedOut, Closed, Storage; and what a later core adds
-        // is first of all an operation that failed.
         _ => "OperationalError",
     }
 }

@@ -48,10 +48,13 @@ pub(crate) fn broker_url(
         Some(options) if !options.is_none() => members(&as_dict(py, options)?, "broker_transport_options"),
         _ => Ok(Vec::new()),
     };
-    let options = options.map_err(|fault| match fault {
+    let options = options.map_err(|fault| {
         // What JSON cannot carry (a callable, a TLS context) no option of ours takes.
-        Fault::Encode { detail, .. } => Fault::Core(Error::BadUrl { detail }),
-        other => other,
+        if let Fault::Encode { detail, .. } = fault {
+            Error::BadUrl { detail }.into()
+        } else {
+            fault
+        }
     })?;
     Ok(BrokerUrl::parse(url, options)?)
 }

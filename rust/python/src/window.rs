@@ -36,13 +36,19 @@ impl Window {
     fn send(&self, py: Python<'_>, letter: Letter, deadline: Deadline) -> Outcome<()> {
         let publisher = self.publisher.get().here()?;
         let Letter { task_id, outgoing } = letter;
-        let receipt = self.enter(py, task_id.into(), outgoing.message.body.len(), deadline)?;
+        let receipt = self.enter(py, &task_id.into(), outgoing.message.body.len(), deadline)?;
         py.detach(|| publisher.send(outgoing, None, receipt, deadline));
         Ok(())
     }
 
-    fn enter(&self, py: Python<'_>, task_id: Arc<str>, bytes: usize, deadline: Deadline) -> Outcome<Receipt> {
-        let attempt = |end: Deadline| match self.ledger.enter(Arc::clone(&task_id), bytes, end) {
+    fn enter(
+        &self,
+        py: Python<'_>,
+        task_id: &Arc<str>,
+        bytes: usize,
+        deadline: Deadline,
+    ) -> Outcome<Receipt> {
+        let attempt = |end: Deadline| match self.ledger.enter(Arc::clone(task_id), bytes, end) {
             Ok(receipt) => Ok(Some(receipt)),
             Err(Error::TimedOut { .. }) => Ok(None),
             Err(error) => Err(error),

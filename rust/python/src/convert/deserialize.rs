@@ -252,7 +252,7 @@ impl<'de, 'py> DeserializeSeed<'de> for KeySeed<'_, 'py> {
     }
 }
 
-impl<'de, 'py> Visitor<'de> for KeySeed<'_, 'py> {
+impl<'py> Visitor<'_> for KeySeed<'_, 'py> {
     type Value = Key<'py>;
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {

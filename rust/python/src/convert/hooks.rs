@@ -36,7 +36,7 @@ impl Hooks {
     pub(super) fn encoded<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
         match &self.encode {
-            Some(encode) => accepted(encode.bind(py).call1((value,))?),
+            Some(encode) => Ok(accepted(encode.bind(py).call1((value,))?)),
             None => Ok(None),
         }
     }
@@ -49,14 +49,14 @@ impl Hooks {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
         match &self.decode {
-            Some(decode) => accepted(decode.bind(py).call1((marker, value))?),
+            Some(decode) => Ok(accepted(decode.bind(py).call1((marker, value))?)),
             None => Ok(None),
         }
     }
 }
 
 /// `NotImplemented` is how a hook says that a value is not its business.
-fn accepted(answer: Bound<'_, PyAny>) -> PyResult<Option<Bound<'_, PyAny>>> {
+fn accepted(answer: Bound<'_, PyAny>) -> Option<Bound<'_, PyAny>> {
     let declined = answer.is(answer.py().NotImplemented());
-    Ok((!declined).then_some(answer))
+    (!declined).then_some(answer)
 }

@@ -3,6 +3,8 @@
 //! Source: celery/utils/saferepr.py `saferepr`, whose output this equals character by character
 //! except for objects whose `__repr__` raises.
 
+use std::borrow::Cow;
+
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -60,10 +62,11 @@ impl Printer {
 
     fn value(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Ok(text) = value.cast::<PyString>() {
-            return self.quoted(&lossy(text)?);
+            self.quoted(&lossy(text)?);
+            return Ok(());
         }
         if is_plain_number(value) {
-            return self.text(&lossy(&value.str()?)?);
+            return self.number(value);
         }
         if let Ok(list) = value.cast::<PyList>() {
             return self.sequence(value, ("[", "]"), list.iter());
@@ -80,7 +83,8 @@ impl Printer {
 
     fn rarer(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Ok(bytes) = value.cast::<PyBytes>() {
-            return self.bytes(bytes.as_bytes());
+            self.bytes(bytes.as_bytes());
+            return Ok(());
         }
         if value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>() {
             return self.set(value);
@@ -89,7 +93,19 @@ impl Printer {
             Some(text) => text,
             None => any_repr(value)?,
         };
-        self.text(&text)
+        self.text(&text);
+        Ok(())
+    }
+
+    fn number(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if value.is_exact_instance_of::<PyInt>()
+            && let Ok(small) = value.extract::<i64>()
+        {
+            self.text(&small.to_string());
+        } else {
+            self.text(&lossy(&value.str()?)?);
+        }
+        Ok(())
     }
 
     /// Makes room for a token: false when the limit was met and it must not be shown.
@@ -116,36 +132,41 @@ impl Printer {
         }
     }
 
-    fn text(&mut self, text: &str) -> PyResult<()> {
+    fn text(&mut self, text: &str) {
         if self.admits() {
             let shown = truncated(text, self.left);
             self.write(&shown);
         }
-        Ok(())
     }
 
-    fn quoted(&mut self, text: &str) -> PyResult<()> {
+    fn quoted(&mut self, text: &str) {
         if self.admits() {
-            let shown = truncated(text, self.left).replace('\'', "\\'");
-            self.write(&format!("'{shown}'"));
+            let shown = truncated(text, self.left);
+            self.write("'");
+            if shown.contains('\'') {
+                self.write(&shown.replace('\'', "\\'"));
+            } else {
+                self.write(&shown);
+            }
+            self.write("'");
         }
-        Ok(())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> PyResult<()> {
+    fn bytes(&mut self, bytes: &[u8]) {
         if self.admits() {
             let limit = usize::try_from(self.left).unwrap_or(0);
             let (shown, dots) = match bytes.get(..limit) {
                 Some(start) if bytes.len() > limit => (start, "..."),
                 _ => (bytes, ""),
             };
-            let shown = match std::str::from_utf8(shown) {
-                Ok(text) => text.to_owned(),
-                Err(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
-            };
-            self.write(&format!("b'{shown}{dots}'"));
+            self.write("b'");
+            match std::str::from_utf8(shown) {
+                Ok(text) => self.write(text),
+                Err(_) => shown.iter().for_each(|byte| self.write(&format!("{byte:02x}"))),
+            }
+            self.write(dots);
+            self.write("'");
         }
-        Ok(())
     }
 
     /// Opens a container. `None`: it is not followed, or the limit was met.
@@ -157,7 +178,7 @@ impl Printer {
         let address = container.as_ptr().addr();
         if self.open.contains(&address) {
             let class = container.get_type().name()?;
-            self.text(&format!("<Recursion on {class} with id={address}>"))?;
+            self.text(&format!("<Recursion on {class} with id={address}>"));
             return Ok(false);
         }
         if !self.admits() {
@@ -206,7 +227,8 @@ impl Printer {
     fn set(&mut self, set: &Bound<'_, PyAny>) -> PyResult<()> {
         let class = set.get_type().name()?;
         if set.len()? == 0 {
-            return self.text(&format!("{class}()"));
+            self.text(&format!("{class}()"));
+            return Ok(());
         }
         let items: Vec<_> = set.try_iter()?.collect::<PyResult<_>>()?;
         if set.is_exact_instance_of::<PySet>() {
@@ -270,13 +292,13 @@ fn number_text(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     if value.is_none() || value.is_instance(decimal.bind(py))? || !value.is_instance(number.bind(py))? {
         return Ok(None);
     }
-    lossy(&value.str()?).map(Some)
+    Ok(Some(lossy(&value.str()?)?.into_owned()))
 }
 
 /// `repr()`, or what can be said about an object that has none.
 fn any_repr(value: &Bound<'_, PyAny>) -> PyResult<String> {
     match value.repr() {
-        Ok(text) => lossy(&text),
+        Ok(text) => Ok(lossy(&text)?.into_owned()),
         Err(error) if error.is_instance_of::<PyException>(value.py()) => {
             let class = value.get_type().repr()?;
             Ok(format!(
@@ -289,17 +311,16 @@ fn any_repr(value: &Bound<'_, PyAny>) -> PyResult<String> {
 }
 
 /// The text; lone surrogates, which UTF-8 cannot carry, are shown as `\udXXX`.
-fn lossy(text: &Bound<'_, PyString>) -> PyResult<String> {
-    match text.to_str() {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => {
-            let py = text.py();
-            py.get_type::<PyString>()
-                .call_method1(intern!(py, "encode"), (text, "utf-8", "backslashreplace"))?
-                .call_method1(intern!(py, "decode"), ("utf-8",))?
-                .extract()
-        }
+fn lossy<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, str>> {
+    if let Ok(text) = text.to_str() {
+        return Ok(Cow::Borrowed(text));
     }
+    let py = text.py();
+    py.get_type::<PyString>()
+        .call_method1(intern!(py, "encode"), (text, "utf-8", "backslashreplace"))?
+        .call_method1(intern!(py, "decode"), ("utf-8",))?
+        .extract()
+        .map(Cow::Owned)
 }
 
 fn chars_in(text: &str) -> isize {
@@ -312,7 +333,7 @@ fn chars_in(text: &str) -> isize {
 }
 
 /// A text of `limit` characters or more, cut at its last blank before the limit.
-fn truncated(text: &str, limit: isize) -> std::borrow::Cow<'_, str> {
+fn truncated(text: &str, limit: isize) -> Cow<'_, str> {
     let limit = usize::try_from(limit).unwrap_or(0);
     // A text has at least as many bytes as characters.
     if text.len() < limit || text.chars().count() < limit {

@@ -76,10 +76,12 @@ impl<'py> Walk<'py> {
         let path = self.path.borrow();
         let mut shown = String::new();
         for step in path.iter().rev().take(SHOWN_STEPS) {
-            shown.push_str(&match step {
-                Step::Index(index) => format!("[{index}]"),
-                Step::Key(key) => format!("[{key}]"),
-            });
+            shown.push('[');
+            match step {
+                Step::Index(index) => shown.push_str(&index.to_string()),
+                Step::Key(key) => shown.push_str(key),
+            }
+            shown.push(']');
         }
         if path.len() > SHOWN_STEPS {
             shown.push('…');
@@ -223,18 +225,18 @@ impl<'py> Walked<'_, 'py> {
         }
         let hooks = hooks::current();
         let come_first = hooks.as_ref().is_some_and(|hooks| hooks.come_first);
-        if let Some(hooks) = hooks.as_ref().filter(|_| come_first) {
-            if let Some(standing) = self.registered(hooks)? {
-                return self.inner(&standing).serialize(to);
-            }
+        if let Some(hooks) = hooks.as_ref().filter(|_| come_first)
+            && let Some(standing) = self.registered(hooks)?
+        {
+            return self.inner(&standing).serialize(to);
         }
         if let Some(typed) = self.try_python("cannot be encoded", || typed_form(self.value))? {
             return self.typed(&typed, to);
         }
-        if let Some(hooks) = hooks.as_ref().filter(|_| !come_first) {
-            if let Some(standing) = self.registered(hooks)? {
-                return self.inner(&standing).serialize(to);
-            }
+        if let Some(hooks) = hooks.as_ref().filter(|_| !come_first)
+            && let Some(standing) = self.registered(hooks)?
+        {
+            return self.inner(&standing).serialize(to);
         }
         match self.value.cast::<PyBytes>() {
             Ok(bytes) => json_bytes(bytes.as_bytes(), to),
@@ -386,7 +388,7 @@ fn wtf8_of<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     Ok(encoded.cast_into::<PyBytes>()?)
 }
 
-/// Decimal digits, whatever a subclass (an IntEnum) shows as its repr.
+/// Decimal digits, whatever a subclass (an `IntEnum`) shows as its repr.
 fn digits_of<'py>(number: &Bound<'py, PyInt>) -> PyResult<Bound<'py, PyAny>> {
     let py = number.py();
     py.get_type::<PyInt>()

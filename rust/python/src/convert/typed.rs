@@ -69,7 +69,7 @@ pub(super) fn typed_form<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Type
     let types = types(py)?;
     let is = |class: &Py<PyType>| value.is_instance(class.bind(py));
     // A datetime is a date, too: the order counts.
-    let typed = if is(&types.datetime)? {
+    let form = if is(&types.datetime)? {
         // Compat: kombu calls the base class's method, whatever a subclass makes of isoformat().
         let text = types
             .datetime
@@ -102,7 +102,7 @@ pub(super) fn typed_form<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Type
     } else {
         return Ok(None);
     };
-    Ok(Some(typed))
+    Ok(Some(form))
 }
 
 /// The object that a marker and a value mean; `None` for an unknown marker.

@@ -30,11 +30,18 @@ pub fn from_slice<'de, S: DeserializeSeed<'de>>(
     seed: S,
     limits: Limits,
 ) -> Result<S::Value> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(data);
+    let malformed = |detail| Error::Malformed {
+        what: "msgpack",
+        detail,
+    };
+    let mut rest = data;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     deserializer.set_max_depth(limits.max_depth);
-    seed.deserialize(&mut deserializer)
-        .map_err(|error| Error::Malformed {
-            what: "msgpack",
-            detail: error.to_string(),
-        })
+    let value = seed
+        .deserialize(&mut deserializer)
+        .map_err(|error| malformed(error.to_string()))?;
+    if rest.is_empty() {
+        return Ok(value);
+    }
+    Err(malformed(format!("{} bytes after the value", rest.len())))
 }

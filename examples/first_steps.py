@@ -4,9 +4,8 @@ Runs on the embedded queue; with CELERY_BROKER_URL and CELERY_RESULT_BACKEND set
 same program runs there.
 """
 
-from worker_process import WorkerProcess
-
 from celeriac import Celery
+from worker_process import WorkerProcess
 
 app = Celery("first_steps")
 

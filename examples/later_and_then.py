@@ -2,10 +2,9 @@
 
 import time
 
-from worker_process import WorkerProcess
-
 from celeriac import Celery
 from celeriac.exceptions import TaskRevokedError
+from worker_process import WorkerProcess
 
 app = Celery("later_and_then")
 

@@ -2,9 +2,8 @@
 
 import time
 
-from worker_process import WorkerProcess
-
 from celeriac import Celery
+from worker_process import WorkerProcess
 
 app = Celery("many_at_once")
 COUNT = 5_000

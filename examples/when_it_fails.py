@@ -1,8 +1,7 @@
 """Exceptions come back as what they are; an errback hears of them in the worker."""
 
-from worker_process import WorkerProcess
-
 from celeriac import Celery
+from worker_process import WorkerProcess
 
 app = Celery("when_it_fails")
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import tasks  # noqa: E402
 from view import REFRESH_S, Row, view_of  # noqa: E402
+
+import tasks  # noqa: E402
 from worker_process import WorkerProcess  # noqa: E402
 
 if TYPE_CHECKING:

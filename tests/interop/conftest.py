@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import redis as redis_client
+
 from processes import Producer, Worker
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+
 from processes import Producer, Worker
 
 TASKS = 40

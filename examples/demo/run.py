@@ -124,9 +124,8 @@ def main() -> int:
         took_s = watch(worker)
     rows = [batch.row for batch, _, _ in KINDS]
     total, surprises = sum(row.answered for row in rows), sum(row.surprises for row in rows)
-    print(
-        f"{total} tasks sent, executed and answered in {took_s:.2f} s: {total / took_s:.0f} a second."
-    )
+    print(f"{total} tasks sent, executed and answered in {took_s:.2f} s,", end=" ")
+    print(f"{total / took_s:.0f} a second.")
     print("The worker stopped cleanly.")
     if surprises or total != sum(batch.count for batch, _, _ in KINDS):
         print(f"{surprises} answers were not what was expected.", file=sys.stderr)

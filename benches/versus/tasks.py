@@ -1,0 +1,32 @@
+"""One file of tasks for both: VERSUS_FLAVOUR says which package it is built on."""
+
+import importlib
+import os
+import time
+from pathlib import Path
+
+flavour = importlib.import_module(os.environ["VERSUS_FLAVOUR"])
+
+app = flavour.Celery(
+    "versus", broker=os.environ["VERSUS_BROKER"], backend=os.environ["VERSUS_BACKEND"]
+)
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    task_default_queue=os.environ["VERSUS_QUEUE"],
+)
+
+
+@app.task
+def add(x, y):
+    return x + y
+
+
+@app.task(ignore_result=True)
+def stamp(path):
+    """Write down when this ran."""
+    Path(path).write_text(repr(time.time()))
+
+
+@app.task(ignore_result=True)
+def forget(x, y):
+    return x + y

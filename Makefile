@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check lint types contracts rust-lint rust-test python-test examples \
-        bench versus wheel docs clean
+        bench versus wheel docs docs-pages clean
 .NOTPARALLEL:
 
 export UV_PYTHON_DOWNLOADS := never
@@ -51,8 +51,9 @@ lint: setup ## Formats, lints, spelling, workflows, lock files.
 	uv lock --check --quiet
 	cargo metadata --locked --format-version 1 > /dev/null
 
-types: build ## mypy --strict, pyright, stubtest.
+types: build ## mypy --strict, pyright, stubtest, generated pages.
 	$(call step,types)
+	python tools/settings_page.py --check
 	mypy
 	pyright
 	python -m mypy.stubtest celeriac._core --allowlist tests/stubtest-allowlist.txt
@@ -86,6 +87,9 @@ versus: build ## The same work on Celery and on celeriac, interleaved, as a tabl
 wheel: setup ## Build the wheel into dist/.
 	maturin build --release --locked --out dist
 	@ls -l dist
+
+docs-pages: build ## Write the pages that are generated from code.
+	python tools/settings_page.py
 
 docs: build ## Build the documentation into site/.
 	tools/setup.sh docs

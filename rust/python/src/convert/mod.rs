@@ -7,6 +7,7 @@
 mod deserialize;
 mod hooks;
 mod keys;
+mod kinds;
 mod repr;
 mod serialize;
 mod typed;

@@ -13,6 +13,8 @@ use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType,
 };
 
+use super::kinds;
+
 /// How much of a value is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReprLimits {
@@ -61,28 +63,25 @@ impl Printer {
     }
 
     fn value(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Ok(text) = value.cast::<PyString>() {
+        if let Some(text) = kinds::any::<PyString>(value) {
             self.quoted(&lossy(text)?);
-            return Ok(());
-        }
-        if is_plain_number(value) {
-            return self.number(value);
-        }
-        if let Ok(list) = value.cast::<PyList>() {
-            return self.sequence(value, ("[", "]"), list.iter());
-        }
-        if let Ok(tuple) = value.cast::<PyTuple>() {
+            Ok(())
+        } else if is_plain_number(value) {
+            self.number(value)
+        } else if let Some(list) = kinds::any::<PyList>(value) {
+            self.sequence(value, ("[", "]"), list.iter())
+        } else if let Some(tuple) = kinds::any::<PyTuple>(value) {
             let close = if tuple.len() == 1 { ",)" } else { ")" };
-            return self.sequence(value, ("(", close), tuple.iter());
+            self.sequence(value, ("(", close), tuple.iter())
+        } else if let Some(dict) = kinds::any::<PyDict>(value) {
+            self.dict(dict)
+        } else {
+            self.rarer(value)
         }
-        if let Ok(dict) = value.cast::<PyDict>() {
-            return self.dict(dict);
-        }
-        self.rarer(value)
     }
 
     fn rarer(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Ok(bytes) = value.cast::<PyBytes>() {
+        if let Some(bytes) = kinds::any::<PyBytes>(value) {
             self.bytes(bytes.as_bytes());
             return Ok(());
         }

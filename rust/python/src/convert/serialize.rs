@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::typed::{Typed, class_name, is_exactly_known, is_lazy_text, typed_form};
-use super::{Style, hooks};
+use super::{Style, hooks, kinds};
 use crate::errors::Fault;
 
 /// How many steps of a path a message shows.
@@ -115,22 +115,43 @@ pub(super) struct Walked<'a, 'py> {
 impl Serialize for Walked<'_, '_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let value = self.value;
-        // What json tests by isinstance, in the order in which it comes most often.
-        if let Ok(text) = value.cast::<PyString>() {
+        if let Some(text) = kinds::exactly::<PyString>(value) {
             self.text(text, to)
+        } else if let Some(number) = kinds::exactly::<PyInt>(value) {
+            self.integer(number, to)
         } else if value.is_none() {
             to.serialize_unit()
-        } else if let Ok(flag) = value.cast::<PyBool>() {
-            to.serialize_bool(flag.is_true())
-        } else if let Ok(number) = value.cast::<PyInt>() {
-            self.integer(number, to)
-        } else if let Ok(number) = value.cast::<PyFloat>() {
-            to.serialize_f64(number.value())
-        } else if let Ok(dict) = value.cast::<PyDict>() {
+        } else if let Some(dict) = kinds::exactly::<PyDict>(value) {
             self.dict(dict, to)
-        } else if let Ok(list) = value.cast::<PyList>() {
+        } else if let Some(list) = kinds::exactly::<PyList>(value) {
             self.sequence(list.iter(), to)
-        } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        } else if let Some(tuple) = kinds::exactly::<PyTuple>(value) {
+            self.sequence(tuple.iter(), to)
+        } else if let Some(flag) = kinds::exactly::<PyBool>(value) {
+            to.serialize_bool(flag.is_true())
+        } else if let Some(number) = kinds::exactly::<PyFloat>(value) {
+            to.serialize_f64(number.value())
+        } else {
+            self.rarer(to)
+        }
+    }
+}
+
+impl<'py> Walked<'_, 'py> {
+    /// Subclasses of the plain types count as these, as `json` has it; then everything else.
+    fn rarer<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let value = self.value;
+        if let Some(text) = kinds::any::<PyString>(value) {
+            self.text(text, to)
+        } else if let Some(number) = kinds::any::<PyInt>(value) {
+            self.integer(number, to)
+        } else if let Some(number) = kinds::any::<PyFloat>(value) {
+            to.serialize_f64(number.value())
+        } else if let Some(dict) = kinds::any::<PyDict>(value) {
+            self.dict(dict, to)
+        } else if let Some(list) = kinds::any::<PyList>(value) {
+            self.sequence(list.iter(), to)
+        } else if let Some(tuple) = kinds::any::<PyTuple>(value) {
             self.sequence(tuple.iter(), to)
         } else if self.walk.style == Style::Msgpack {
             self.msgpack_object(to)
@@ -138,9 +159,7 @@ impl Serialize for Walked<'_, '_> {
             self.json_object(to)
         }
     }
-}
 
-impl<'py> Walked<'_, 'py> {
     /// A value inside this one, or one that stands for it.
     fn inner<'b>(&'b self, value: &'b Bound<'py, PyAny>) -> Walked<'b, 'py> {
         Walked {
@@ -313,10 +332,13 @@ struct Key<'a, 'py> {
 impl Serialize for Key<'_, '_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (of, key) = (self.of, self.key);
-        let is_scalar = key.cast::<PyString>().is_ok()
-            || key.is_none()
-            || key.cast::<PyInt>().is_ok()
-            || key.cast::<PyFloat>().is_ok();
+        if let Some(text) = kinds::exactly::<PyString>(key) {
+            return of.text(text, to);
+        }
+        let is_scalar = key.is_none()
+            || key.is_instance_of::<PyString>()
+            || key.is_instance_of::<PyInt>()
+            || key.is_instance_of::<PyFloat>();
         if is_scalar || of.walk.style == Style::Msgpack {
             return of.inner(key).serialize(to);
         }

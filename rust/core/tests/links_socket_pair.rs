@@ -105,7 +105,7 @@ fn small(seq: u64) -> Job {
 }
 
 fn take(child: &ChildChannel) -> Job {
-    match child.next(Deadline::after(PATIENCE)).unwrap() {
+    match child.next(Deadline::after(PATIENCE)) {
         Next::Job(job) => *job,
         other => unreachable!("{other:?}"),
     }
@@ -186,7 +186,7 @@ fn a_recall_leaves_what_is_taken_up() {
     pair.link.recall().unwrap();
     assert_eq!(pair.report(), Report::Recalled { seqs: vec![2, 3] });
     assert!(matches!(
-        child.next(Deadline::after(Duration::ZERO)).unwrap(),
+        child.next(Deadline::after(Duration::ZERO)),
         Next::Nothing
     ));
 }
@@ -234,10 +234,7 @@ fn an_outcome_beyond_the_limit_is_refused_in_the_child() {
 fn a_worker_that_closes_ends_the_child_without_its_waiting_jobs() {
     let (pair, child) = Pair::with_child();
     pair.link.close();
-    assert!(matches!(
-        child.next(Deadline::after(PATIENCE)).unwrap(),
-        Next::End
-    ));
+    assert!(matches!(child.next(Deadline::after(PATIENCE)), Next::End));
     let refused = pair.link.send(&small(1)).unwrap_err();
     assert_eq!(refused.to_string(), "the link to this child is closed");
     assert!(pair.reports.is_empty());
@@ -249,10 +246,7 @@ fn a_stop_ends_the_child_after_the_jobs_before_it() {
     pair.link.send(&small(1)).unwrap();
     pair.link.stop().unwrap();
     assert_eq!(take(&child).seq, 1);
-    assert!(matches!(
-        child.next(Deadline::after(PATIENCE)).unwrap(),
-        Next::End
-    ));
+    assert!(matches!(child.next(Deadline::after(PATIENCE)), Next::End));
 }
 
 #[test]

@@ -2,10 +2,17 @@
 
 mod backend;
 mod call;
+mod carried;
 mod codec;
 mod convert;
+mod delivery;
+mod descriptor;
 mod errors;
+mod fork;
 mod home;
+mod intake;
+mod links;
+mod logs;
 mod parts;
 mod publisher;
 mod template;
@@ -28,6 +35,16 @@ mod _core {
     use crate::codec::{
         decode_json, decode_msgpack, encode_json, encode_msgpack, parse_iso_ms, safe_repr, set_json_hooks,
     };
+    #[pymodule_export]
+    use crate::delivery::Delivery;
+    #[pymodule_export]
+    use crate::fork::{after_fork_in_child, die_with_parent};
+    #[pymodule_export]
+    use crate::intake::{Intake, Trouble};
+    #[pymodule_export]
+    use crate::links::{ChildChannel, ChildEvent, ChildLink, Job};
+    #[pymodule_export]
+    use crate::logs::take_logs;
     #[pymodule_export]
     use crate::publisher::Publisher;
     #[pymodule_export]

@@ -296,3 +296,11 @@ impl Intake {
         Ok(())
     }
 }
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // Without a close: the threads end, and the leases as those of a worker that died.
+        self.stop_reserving();
+        self.desk.close();
+    }
+}

@@ -99,15 +99,12 @@ impl ChildChannel {
 
     /// Takes the next job up and says so. Jobs that came before a stop are still handed out;
     /// when the worker is gone none is, since their leases end with it.
-    ///
-    /// # Errors
-    /// None that concern the job: a worker that is gone is [`Next::End`].
-    pub fn next(&self, deadline: Deadline) -> Result<Next> {
+    pub fn next(&self, deadline: Deadline) -> Next {
         let shared = &self.shared;
         let mut queue = shared.queue.lock();
         let job = loop {
             if queue.is_gone {
-                return Ok(Next::End);
+                return Next::End;
             }
             if let Some(job) = queue.jobs.pop_front() {
                 break job;
@@ -118,18 +115,18 @@ impl ChildChannel {
                 continue;
             }
             if queue.is_stopping || flushed.is_err() {
-                return Ok(Next::End);
+                return Next::End;
             }
             let wait = shared.changed.wait_until(&mut queue, deadline.instant());
             if wait.timed_out() && queue.jobs.is_empty() {
-                return Ok(Next::Nothing);
+                return Next::Nothing;
             }
         };
         drop(queue);
         shared.changed.notify_all();
         match shared.say(&Report::Taken { seq: job.seq }) {
-            Ok(()) => Ok(Next::Job(Box::new(job))),
-            Err(_) => Ok(Next::End),
+            Ok(()) => Next::Job(Box::new(job)),
+            Err(_) => Next::End,
         }
     }
 

@@ -1,0 +1,160 @@
+//! A delivery as the worker sees it.
+
+use std::sync::Arc;
+
+use celeriac_core::Result;
+use celeriac_core::intake::Held;
+use celeriac_core::wire::message::Message;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::carried;
+use crate::errors::OrRaise;
+
+/// A message leased to this worker: what it decides on, read from the headers without decoding
+/// the rest. `error` says why a message is malformed; every other field of a malformed one is
+/// `None` or empty.
+#[pyclass(frozen, module = "celeriac._core")]
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    held: Arc<Held>,
+}
+
+impl Delivery {
+    pub(crate) fn new(held: Arc<Held>) -> Self {
+        Self { held }
+    }
+
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    fn message(&self) -> Result<&Message> {
+        self.held.message.as_ref().map_err(Clone::clone)
+    }
+}
+
+#[pymethods]
+impl Delivery {
+    /// Why the message is malformed.
+    #[getter]
+    fn error(&self) -> Option<String> {
+        self.held.message.as_ref().err().map(ToString::to_string)
+    }
+
+    /// Name of the task; `None`: not a message of protocol 2.
+    #[getter]
+    fn task(&self) -> Option<&str> {
+        self.held.peek.task.as_deref()
+    }
+
+    /// The task's id.
+    #[getter]
+    fn id(&self) -> Option<&str> {
+        self.held.peek.id.as_deref()
+    }
+
+    /// Earliest start, ISO-8601.
+    #[getter]
+    fn eta(&self) -> Option<&str> {
+        self.held.peek.eta.as_deref()
+    }
+
+    /// When it is too late, ISO-8601.
+    #[getter]
+    fn expires(&self) -> Option<&str> {
+        self.held.peek.expires.as_deref()
+    }
+
+    /// Attempts already made.
+    #[getter]
+    fn retries(&self) -> u32 {
+        self.held.peek.retries
+    }
+
+    /// Hard and soft time limit in seconds.
+    #[getter]
+    fn timelimit(&self) -> (Option<f64>, Option<f64>) {
+        self.held.peek.timelimit
+    }
+
+    /// MIME type (or kombu's alias) of the body's compression.
+    #[getter]
+    fn compression(&self) -> Option<&str> {
+        self.held.peek.compression.as_deref()
+    }
+
+    /// MIME type of the body.
+    #[getter]
+    fn content_type(&self) -> &str {
+        self.message()
+            .map_or("", |message| &message.properties.content_type)
+    }
+
+    /// `utf-8` or `binary`.
+    #[getter]
+    fn content_encoding(&self) -> &str {
+        self.message()
+            .map_or("", |message| &message.properties.content_encoding)
+    }
+
+    /// Whether it was delivered before.
+    #[getter]
+    fn redelivered(&self) -> bool {
+        self.held.redelivered
+    }
+
+    /// The queue it was taken from.
+    #[getter]
+    fn queue(&self) -> &str {
+        &self.held.queue
+    }
+
+    /// Its exchange.
+    #[getter]
+    fn exchange(&self) -> &str {
+        &self.held.target.exchange
+    }
+
+    /// Its routing key.
+    #[getter]
+    fn routing_key(&self) -> &str {
+        &self.held.target.routing_key
+    }
+
+    /// Whether it was acked, requeued, rejected or set aside.
+    #[getter]
+    fn is_settled(&self) -> bool {
+        self.held.is_settled()
+    }
+
+    /// The headers. Raises `DecodeError`.
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let message = self.message().or_raise(py)?;
+        carried::headers(py, message).or_raise(py)
+    }
+
+    /// The properties, with `delivery_info`. Raises `DecodeError`.
+    fn properties<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let message = self.message().or_raise(py)?;
+        carried::properties(py, message, &self.held.target, self.held.redelivered).or_raise(py)
+    }
+
+    /// The body as it was sent. Raises `DecodeError`.
+    fn raw_body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let message = self.message().or_raise(py)?;
+        Ok(carried::raw_body(py, message))
+    }
+
+    /// The decoded body. Raises `DecodeError`, `ContentDisallowed`.
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let message = self.message().or_raise(py)?;
+        carried::body(py, message, self.held.peek.compression.as_deref()).or_raise(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let name = self.held.peek.task.as_deref().unwrap_or("malformed");
+        let id = self.held.peek.id.as_deref().unwrap_or("-");
+        format!("<Delivery {name}[{id}] of {}>", self.held.queue)
+    }
+}

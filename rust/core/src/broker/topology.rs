@@ -27,7 +27,7 @@ pub enum ExchangeType {
 }
 
 impl ExchangeType {
-    /// The name users write.
+    /// The type that users call `name`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "direct" => Some(Self::Direct),
@@ -35,6 +35,16 @@ impl ExchangeType {
             "fanout" => Some(Self::Fanout),
             "headers" => Some(Self::Headers),
             _ => None,
+        }
+    }
+
+    /// The name users write.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Topic => "topic",
+            Self::Fanout => "fanout",
+            Self::Headers => "headers",
         }
     }
 

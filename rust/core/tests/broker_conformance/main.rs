@@ -11,5 +11,6 @@ mod publishing;
 mod routing;
 mod settling;
 
+mod sqlite;
 mod stage;
 mod surviving;

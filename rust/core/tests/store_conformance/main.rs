@@ -8,5 +8,6 @@ mod suite;
 mod documents;
 mod memory;
 mod raw;
+mod sqlite;
 mod stage;
 mod waiting;

@@ -1,0 +1,277 @@
+//! Leases messages and settles them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::database::{Database, Handle};
+use super::keeper::{self, Keeper, Owner};
+use super::messages;
+use super::wakeup::{Ear, Heard, Kind, hash};
+use crate::backend::sqlite::documents;
+use crate::broker::topology::QueueSpec;
+use crate::broker::{Consumer, ConsumerConfig, Delivery, Settlement, Unsettled};
+use crate::error::{Error, Result};
+use crate::time::Deadline;
+
+/// What a consumer has once it has begun.
+#[derive(Debug)]
+struct Session {
+    database: Arc<Database>,
+    owner: Owner,
+    ear: Ear,
+    _keeper: Keeper,
+    pid: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct SqliteConsumer {
+    handle: Handle,
+    node: String,
+    prefetch: usize,
+    queues: Mutex<Vec<String>>,
+    to_bind: Mutex<Vec<QueueSpec>>,
+    /// Tags of what is leased and not settled.
+    held: Mutex<HashSet<String>>,
+    session: Mutex<Option<Arc<Session>>>,
+    is_interrupted: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+impl SqliteConsumer {
+    pub(super) fn new(handle: Handle, config: ConsumerConfig) -> Self {
+        Self {
+            handle,
+            node: config.node,
+            prefetch: if config.prefetch == 0 {
+                usize::MAX
+            } else {
+                config.prefetch
+            },
+            queues: Mutex::new(config.queues.iter().map(|queue| queue.name.clone()).collect()),
+            to_bind: Mutex::new(config.queues),
+            held: Mutex::default(),
+            session: Mutex::default(),
+            is_interrupted: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    fn session(&self, deadline: Deadline) -> Result<Arc<Session>> {
+        let mut session = self.session.lock();
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed { what: "consumer" });
+        }
+        if let Some(session) = &*session {
+            // Its leases are the parent's, which still works on them.
+            return (session.pid == std::process::id())
+                .then(|| Arc::clone(session))
+                .ok_or(Error::Closed {
+                    what: "a consumer of another process",
+                });
+        }
+        let database = self.handle.database()?;
+        let ear = Ear::bind(&database.bell, Kind::Consumers)?;
+        let owner = keeper::enroll(&database, &self.node, ear.name(), deadline)?;
+        let keeper = Keeper::start(Arc::clone(&database), owner.clone(), self.handle.config.lease)?;
+        let begun = Session {
+            database,
+            owner,
+            ear,
+            _keeper: keeper,
+            pid: std::process::id(),
+        };
+        Ok(Arc::clone(session.insert(Arc::new(begun))))
+    }
+
+    fn bind_queues(&self, session: &Session, deadline: Deadline) -> Result<()> {
+        let mut to_bind = self.to_bind.lock();
+        if to_bind.iter().all(|queue| queue.exchange.is_empty()) {
+            to_bind.clear();
+            return Ok(());
+        }
+        session.database.write(deadline, |transaction| {
+            let bound = to_bind.iter().filter(|queue| !queue.exchange.is_empty());
+            bound
+                .into_iter()
+                .try_for_each(|queue| messages::bind(transaction, queue))
+        })?;
+        to_bind.clear();
+        Ok(())
+    }
+
+    /// Leases what there is. The next call begins with the next queue.
+    fn take(&self, session: &Session, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        let room = room.min(self.prefetch.saturating_sub(self.held.lock().len()));
+        let queues = {
+            let mut queues = self.queues.lock();
+            if !queues.is_empty() {
+                queues.rotate_left(1);
+            }
+            queues.clone()
+        };
+        let database = &session.database;
+        if room == 0 || !database.read(deadline, |snapshot| messages::has_waiting(snapshot, &queues))? {
+            return Ok(Vec::new());
+        }
+        let taken = database.write(deadline, |transaction| {
+            keeper::ensure(transaction, &session.owner)?;
+            messages::lease(transaction, &queues, session.owner.id, room)
+        })?;
+        self.held
+            .lock()
+            .extend(taken.iter().map(|delivery| delivery.token.tag.clone()));
+        Ok(taken)
+    }
+
+    fn concerns(&self, heard: &Heard) -> bool {
+        heard.all
+            || self
+                .queues
+                .lock()
+                .iter()
+                .any(|queue| heard.hashes.contains(&hash(queue)))
+    }
+}
+
+impl Consumer for SqliteConsumer {
+    fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        let session = self.session(deadline)?;
+        self.bind_queues(&session, deadline)?;
+        loop {
+            if self.is_closed.load(Ordering::Acquire) {
+                return Err(Error::Closed { what: "consumer" });
+            }
+            if self.is_interrupted.swap(false, Ordering::AcqRel) {
+                return Ok(Vec::new());
+            }
+            let taken = self.take(&session, room, Deadline::after(BUSY_PATIENCE))?;
+            if !taken.is_empty() || deadline.has_passed() {
+                return Ok(taken);
+            }
+            wait(self, &session, deadline);
+        }
+    }
+
+    fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {
+        let session = match self.session(deadline) {
+            Ok(session) => session,
+            Err(error) => return Err(Unsettled { error, batch }),
+        };
+        let settled = settle_all(&session.database, &batch, deadline);
+        let requeued = match settled {
+            Ok(requeued) => requeued,
+            Err(error) => return Err(Unsettled { error, batch }),
+        };
+        {
+            let mut held = self.held.lock();
+            for settlement in &batch {
+                held.remove(&settlement.token.tag);
+            }
+        }
+        let bell = &session.database.bell;
+        let stored = batch.iter().filter_map(|settlement| settlement.put.as_ref());
+        bell.ring(Kind::Waiters, stored.map(|put| put.task_id.as_str()));
+        bell.ring(Kind::Consumers, requeued.iter().map(String::as_str));
+        if self.prefetch != usize::MAX {
+            session.ear.wake();
+        }
+        Ok(())
+    }
+
+    fn stores_results_of(&self, result_url: &str) -> bool {
+        self.handle.is_of(result_url)
+    }
+
+    fn interrupt(&self) {
+        self.is_interrupted.store(true, Ordering::Release);
+        if let Some(session) = &*self.session.lock() {
+            session.ear.wake();
+        }
+    }
+
+    fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        self.to_bind.lock().push(queue.clone());
+        let session = self.session(deadline)?;
+        self.bind_queues(&session, deadline)?;
+        {
+            let mut queues = self.queues.lock();
+            if !queues.contains(&queue.name) {
+                queues.push(queue.name.clone());
+            }
+        }
+        session.ear.wake();
+        Ok(())
+    }
+
+    fn cancel_queue(&self, queue: &str) {
+        self.queues.lock().retain(|name| name != queue);
+    }
+
+    fn close(&self, deadline: Deadline) {
+        self.is_closed.store(true, Ordering::Release);
+        let Some(session) = self.session.lock().take() else {
+            return;
+        };
+        session.ear.wake();
+        if session.pid == std::process::id()
+            && let Err(error) = release(&session, deadline)
+        {
+            tracing::warn!(%error, "leases could not be handed back; others take them over");
+        }
+    }
+}
+
+impl Drop for SqliteConsumer {
+    fn drop(&mut self) {
+        self.close(Deadline::after(BUSY_PATIENCE));
+    }
+}
+
+/// A transaction may wait so long for those of other processes, whatever a reserve's deadline is.
+const BUSY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Waits until somebody rings about a queue of this consumer, or wakes it, or it is time to look.
+fn wait(consumer: &SqliteConsumer, session: &Session, deadline: Deadline) {
+    let look = Deadline::after(consumer.handle.config.poll_interval).min(deadline);
+    loop {
+        let heard = session.ear.wait(look.left());
+        let is_named = !heard.hashes.is_empty();
+        // A wake names nothing: room was made, or a queue added, or it is an interrupt.
+        if look.has_passed() || !is_named || consumer.concerns(&heard) {
+            return;
+        }
+    }
+}
+
+fn settle_all(database: &Database, batch: &[Settlement], deadline: Deadline) -> Result<Vec<String>> {
+    let now_ms = database.unix_ms();
+    database.write(deadline, |transaction| {
+        let mut requeued = Vec::new();
+        documents::store(
+            transaction,
+            batch.iter().filter_map(|settlement| settlement.put.as_ref()),
+            now_ms,
+        )?;
+        for settlement in batch {
+            requeued.extend(messages::settle(
+                transaction,
+                &settlement.token,
+                &settlement.verdict,
+            )?);
+        }
+        Ok(requeued)
+    })
+}
+
+fn release(session: &Session, deadline: Deadline) -> Result<()> {
+    let released = session.database.write(deadline, |transaction| {
+        messages::release(transaction, session.owner.id)
+    })?;
+    if released > 0 {
+        session.database.bell.ring_all(Kind::Consumers);
+    }
+    Ok(())
+}

@@ -1,0 +1,361 @@
+//! All statements about messages.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use crate::broker::topology::{ExchangeType, QueueSpec, priority_step};
+use crate::broker::{AckToken, Aside, Delivery, Verdict};
+use crate::error::{Error, Result};
+use crate::wire::message::{Message, Outgoing, Properties, Target};
+
+/// The owner of what is set aside.
+const ASIDE: i64 = 0;
+const COLUMNS: &str = "exchange, routing_key, properties, headers, body";
+
+/// The queues a target leads to; `None` when nobody has declared its exchange.
+type Route = Option<Vec<String>>;
+
+/// Inserts messages, in order; the routes say where each of them went.
+pub(super) fn insert<'a>(
+    transaction: &Transaction<'_>,
+    messages: impl Iterator<Item = &'a Outgoing>,
+) -> rusqlite::Result<Vec<Route>> {
+    let mut known: HashMap<&Target, Route> = HashMap::new();
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO messages (queue, step, exchange, routing_key, properties, headers, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let mut routes = Vec::new();
+    for Outgoing { message, target } in messages {
+        let route = match known.get(target) {
+            Some(route) => route.clone(),
+            None => known
+                .entry(target)
+                .or_insert(route_of(transaction, target)?)
+                .clone(),
+        };
+        let properties = pack(&message.properties);
+        for queue in route.iter().flatten() {
+            insert.execute(params![
+                queue,
+                priority_step(message.properties.priority),
+                target.exchange,
+                target.routing_key,
+                properties,
+                &message.headers[..],
+                &message.body[..],
+            ])?;
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn route_of(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<Route> {
+    if target.exchange.is_empty() {
+        return Ok(Some(vec![target.routing_key.clone()]));
+    }
+    let mut select = transaction
+        .prepare_cached("SELECT exchange_type, routing_key, queue FROM bindings WHERE exchange = ?1")?;
+    let mut rows = select.query([&target.exchange])?;
+    let mut route: Route = None;
+    while let Some(row) = rows.next()? {
+        let queues = route.get_or_insert_default();
+        let kind = ExchangeType::from_name(row.get_ref(0)?.as_str()?).unwrap_or_default();
+        let queue: String = row.get(2)?;
+        if kind.routes(row.get_ref(1)?.as_str()?, &target.routing_key) && !queues.contains(&queue) {
+            queues.push(queue);
+        }
+    }
+    Ok(route)
+}
+
+pub(super) fn is_bound(transaction: &Transaction<'_>, queue: &QueueSpec) -> rusqlite::Result<bool> {
+    if queue.exchange.is_empty() {
+        return Ok(true);
+    }
+    transaction
+        .prepare_cached(
+            "SELECT 1 FROM bindings
+             WHERE exchange = ?1 AND routing_key = ?2 AND queue = ?3 AND exchange_type = ?4",
+        )?
+        .exists(params![
+            queue.exchange,
+            queue.routing_key,
+            queue.name,
+            queue.exchange_type.name()
+        ])
+}
+
+pub(super) fn bind(transaction: &Transaction<'_>, queue: &QueueSpec) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO bindings (exchange, exchange_type, routing_key, queue)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            queue.exchange,
+            queue.exchange_type.name(),
+            queue.routing_key,
+            queue.name
+        ])?;
+    Ok(())
+}
+
+pub(super) fn purge(transaction: &Transaction<'_>, queue: &str) -> rusqlite::Result<u64> {
+    let purged = transaction
+        .prepare_cached("DELETE FROM messages WHERE queue = ?1 AND owner IS NULL")?
+        .execute([queue])?;
+    Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+}
+
+pub(super) fn depth(transaction: &Transaction<'_>, queue: &str) -> rusqlite::Result<u64> {
+    transaction
+        .prepare_cached(
+            "SELECT count(*) FROM messages WHERE queue = ?1 AND owner IS NULL AND run_at_ms IS NULL",
+        )?
+        .query_row([queue], |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
+}
+
+pub(super) fn has_waiting(transaction: &Transaction<'_>, queues: &[String]) -> rusqlite::Result<bool> {
+    let mut select = transaction.prepare_cached(
+        "SELECT 1 FROM messages WHERE queue = ?1 AND owner IS NULL AND run_at_ms IS NULL LIMIT 1",
+    )?;
+    for queue in queues {
+        if select.exists([queue])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Leases at most `room` messages to `owner`: an equal share of each queue, and what some leave
+/// over to the others, handed out in turn.
+pub(super) fn lease(
+    transaction: &Transaction<'_>,
+    queues: &[String],
+    owner: i64,
+    room: usize,
+) -> rusqlite::Result<Vec<Delivery>> {
+    let mut taken: Vec<Vec<Delivery>> = queues.iter().map(|_| Vec::new()).collect();
+    let mut open: Vec<usize> = (0..queues.len()).collect();
+    let mut left = room;
+    while left > 0 && !open.is_empty() {
+        let share = left.div_ceil(open.len());
+        let mut still_open = Vec::new();
+        for index in open {
+            let wanted = share.min(left);
+            let more = lease_of(transaction, &queues[index], owner, wanted)?;
+            left -= more.len();
+            if more.len() == wanted {
+                still_open.push(index);
+            }
+            taken[index].extend(more);
+        }
+        open = still_open;
+    }
+    Ok(in_turn(taken))
+}
+
+fn in_turn(lists: Vec<Vec<Delivery>>) -> Vec<Delivery> {
+    let mut all = Vec::with_capacity(lists.iter().map(Vec::len).sum());
+    let mut rest: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    while !rest.is_empty() {
+        rest.retain_mut(|list| list.next().map(|delivery| all.push(delivery)).is_some());
+    }
+    all
+}
+
+fn lease_of(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    owner: i64,
+    room: usize,
+) -> rusqlite::Result<Vec<Delivery>> {
+    if room == 0 {
+        return Ok(Vec::new());
+    }
+    let mut update = transaction.prepare_cached(
+        "UPDATE messages SET owner = ?1, deliveries = deliveries + 1
+         WHERE id IN (
+             SELECT id FROM messages WHERE queue = ?2 AND owner IS NULL AND run_at_ms IS NULL
+             ORDER BY step, id LIMIT ?3)
+         RETURNING exchange, routing_key, properties, headers, body, id, step, deliveries",
+    )?;
+    let limit = i64::try_from(room).unwrap_or(i64::MAX);
+    let mut rows = update.query(params![owner, queue, limit])?;
+    let mut placed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, step, deliveries): (i64, i64, i64) = (row.get(5)?, row.get(6)?, row.get(7)?);
+        let (message, target) = read(row)?;
+        let delivery = Delivery {
+            message,
+            target,
+            queue: queue.to_owned(),
+            redelivered: deliveries > 1,
+            token: AckToken {
+                tag: id.to_string(),
+                epoch: owner.unsigned_abs(),
+            },
+        };
+        placed.push(((step, id), delivery));
+    }
+    // RETURNING promises no order.
+    placed.sort_unstable_by_key(|(place, _)| *place);
+    Ok(placed.into_iter().map(|(_, delivery)| delivery).collect())
+}
+
+/// The message in the first five columns of `row` ([`COLUMNS`]).
+fn read(row: &Row<'_>) -> rusqlite::Result<(Result<Message>, Target)> {
+    let target = Target {
+        exchange: row.get(0)?,
+        routing_key: row.get(1)?,
+    };
+    let blob =
+        |index| -> rusqlite::Result<Bytes> { Ok(Bytes::copy_from_slice(row.get_ref(index)?.as_blob()?)) };
+    let (headers, body) = (blob(3)?, blob(4)?);
+    let message = unpack(row.get_ref(2)?.as_blob()?).map(|properties| Message {
+        headers,
+        properties,
+        body,
+    });
+    Ok((message, target))
+}
+
+/// Carries out a verdict on a lease of `token`'s owner. Returns the queue that a message went
+/// back to; a lease that is lost changes nothing.
+pub(super) fn settle(
+    transaction: &Transaction<'_>,
+    token: &AckToken,
+    verdict: &Verdict,
+) -> rusqlite::Result<Option<String>> {
+    let (Ok(id), Ok(owner)) = (token.tag.parse::<i64>(), i64::try_from(token.epoch)) else {
+        return Ok(None);
+    };
+    match verdict {
+        Verdict::Ack | Verdict::Reject => transaction
+            .prepare_cached("DELETE FROM messages WHERE id = ?1 AND owner = ?2")?
+            .execute([id, owner])
+            .map(|_| None),
+        Verdict::Requeue => transaction
+            .prepare_cached("UPDATE messages SET owner = NULL WHERE id = ?1 AND owner = ?2 RETURNING queue")?
+            .query_row([id, owner], |row| row.get(0))
+            .optional(),
+        Verdict::SetAside(reason) => transaction
+            .prepare_cached("UPDATE messages SET owner = ?3, reason = ?4 WHERE id = ?1 AND owner = ?2")?
+            .execute(params![id, owner, ASIDE, reason])
+            .map(|_| None),
+    }
+}
+
+/// Hands everything that `owner` holds back and strikes it off; returns how many messages.
+pub(super) fn release(transaction: &Transaction<'_>, owner: i64) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached("DELETE FROM owners WHERE id = ?1")?
+        .execute([owner])?;
+    transaction
+        .prepare_cached("UPDATE messages SET owner = NULL WHERE owner = ?1")?
+        .execute([owner])
+}
+
+pub(super) fn list_aside(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    max: usize,
+) -> rusqlite::Result<Vec<Aside>> {
+    let mut select = transaction.prepare_cached(&format!(
+        "SELECT {COLUMNS}, id, reason FROM messages WHERE owner = ?1 AND queue = ?2 ORDER BY id LIMIT ?3"
+    ))?;
+    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    let rows = select.query_map(params![ASIDE, queue, limit], |row| {
+        let (message, target) = read(row)?;
+        Ok(Aside {
+            tag: row.get::<_, i64>(5)?.to_string(),
+            reason: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
+            message,
+            target,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn restore_aside(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    tags: &[String],
+) -> rusqlite::Result<u64> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE messages SET owner = NULL, reason = NULL WHERE id = ?1 AND owner = ?2 AND queue = ?3",
+    )?;
+    let mut restored = 0;
+    for id in tags.iter().filter_map(|tag| tag.parse::<i64>().ok()) {
+        restored += update.execute(params![id, ASIDE, queue])?;
+    }
+    Ok(u64::try_from(restored).unwrap_or(u64::MAX))
+}
+
+type Packed<'a> = (
+    &'a str,
+    &'a str,
+    Option<&'a str>,
+    Option<&'a str>,
+    u8,
+    Option<u8>,
+    Option<&'a str>,
+    &'a str,
+    Vec<(&'a str, &'a str)>,
+);
+
+fn pack(properties: &Properties) -> Vec<u8> {
+    let extra = properties
+        .extra
+        .iter()
+        .map(|(name, json)| (name.as_str(), json.as_str()));
+    let packed: Packed<'_> = (
+        &properties.content_type,
+        &properties.content_encoding,
+        properties.correlation_id.as_deref(),
+        properties.reply_to.as_deref(),
+        properties.delivery_mode,
+        properties.priority,
+        properties.expiration.as_deref(),
+        &properties.delivery_tag,
+        extra.collect(),
+    );
+    // Strings and numbers into memory: nothing of it can fail.
+    rmp_serde::to_vec(&packed).unwrap_or_default()
+}
+
+fn unpack(bytes: &[u8]) -> Result<Properties> {
+    let (
+        content_type,
+        content_encoding,
+        correlation_id,
+        reply_to,
+        delivery_mode,
+        priority,
+        expiration,
+        tag,
+        extra,
+    ): Packed<'_> = rmp_serde::from_slice(bytes).map_err(|error| Error::Malformed {
+        what: "properties",
+        detail: error.to_string(),
+    })?;
+    Ok(Properties {
+        content_type: content_type.to_owned(),
+        content_encoding: content_encoding.to_owned(),
+        correlation_id: correlation_id.map(str::to_owned),
+        reply_to: reply_to.map(str::to_owned),
+        delivery_mode,
+        priority,
+        expiration: expiration.map(str::to_owned),
+        delivery_tag: tag.to_owned(),
+        extra: extra
+            .into_iter()
+            .map(|(name, json)| (name.to_owned(), json.to_owned()))
+            .collect(),
+    })
+}

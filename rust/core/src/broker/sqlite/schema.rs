@@ -1,0 +1,136 @@
+//! The tables, and how an older file is brought up to date.
+
+use rusqlite::{Connection, Transaction};
+
+/// "CELR": tells our files from other people's.
+const APPLICATION_ID: i32 = 0x4345_4c52;
+
+/// Each step makes one version out of the one before; the file's `user_version` counts them.
+const STEPS: &[&str] = &["
+CREATE TABLE bindings (
+    exchange TEXT NOT NULL, exchange_type TEXT NOT NULL, routing_key TEXT NOT NULL, queue TEXT NOT NULL,
+    PRIMARY KEY (exchange, routing_key, queue)
+) WITHOUT ROWID;
+
+-- A message keeps its id, and with it its place, until it is acked. `owner` is NULL while it
+-- waits, 0 when it is set aside, otherwise who has leased it. `run_at_ms`: not before that time.
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    owner INTEGER,
+    run_at_ms INTEGER,
+    deliveries INTEGER NOT NULL DEFAULT 0,
+    reason TEXT,
+    exchange TEXT NOT NULL,
+    routing_key TEXT NOT NULL,
+    properties BLOB NOT NULL,
+    headers BLOB NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX messages_waiting ON messages (queue, step, id) WHERE owner IS NULL AND run_at_ms IS NULL;
+CREATE INDEX messages_leased ON messages (owner) WHERE owner IS NOT NULL;
+CREATE INDEX messages_delayed ON messages (run_at_ms) WHERE run_at_ms IS NOT NULL;
+
+-- Who leases messages. `beat` changes while it lives; `socket` tells at once that it is dead.
+CREATE TABLE owners (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    node TEXT NOT NULL, pid INTEGER NOT NULL, socket TEXT NOT NULL, beat INTEGER NOT NULL DEFAULT 0
+);
+
+-- Every document of a result is a row, the last one is current. Earlier ones live a moment
+-- longer, so that who listens in another process sees all of them.
+CREATE TABLE results (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id TEXT NOT NULL,
+    expires_ms INTEGER,
+    is_success INTEGER NOT NULL,
+    document BLOB NOT NULL
+);
+CREATE INDEX results_by_task ON results (task_id, seq);
+CREATE INDEX results_by_expiry ON results (expires_ms) WHERE expires_ms IS NOT NULL;
+
+CREATE TABLE raw_values (key TEXT PRIMARY KEY, expires_ms INTEGER, value BLOB NOT NULL) WITHOUT ROWID;
+"];
+
+/// Why a file is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is a database of something else.
+    Foreign,
+    /// A newer celeriac made it.
+    Newer,
+}
+
+/// Brings the file up to date; `Err` inside says why it must not be touched.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<Result<(), Unfit>> {
+    if version_of(connection)? == STEPS.len() && application_of(connection)? == APPLICATION_ID {
+        return Ok(Ok(()));
+    }
+    let transaction = Transaction::new(connection, rusqlite::TransactionBehavior::Immediate)?;
+    let version = version_of(&transaction)?;
+    if let Some(unfit) = judge(&transaction, version)? {
+        return Ok(Err(unfit));
+    }
+    for step in STEPS.iter().skip(version) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(
+        None,
+        "user_version",
+        u32::try_from(STEPS.len()).unwrap_or(u32::MAX),
+    )?;
+    transaction.commit()?;
+    Ok(Ok(()))
+}
+
+fn judge(connection: &Connection, version: usize) -> rusqlite::Result<Option<Unfit>> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application_of(connection)? != APPLICATION_ID {
+        return Ok(Some(Unfit::Foreign));
+    }
+    Ok((version > STEPS.len()).then_some(Unfit::Newer))
+}
+
+fn version_of(connection: &Connection) -> rusqlite::Result<usize> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+fn application_of(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "application_id", |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> Connection {
+        Connection::open_in_memory().unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_is_migrated_once() {
+        let mut connection = empty();
+        assert_eq!(migrate(&mut connection), Ok(Ok(())));
+        assert_eq!(migrate(&mut connection), Ok(Ok(())));
+        assert_eq!(version_of(&connection), Ok(STEPS.len()));
+    }
+
+    #[test]
+    fn somebody_elses_database_is_left_alone() {
+        let mut connection = empty();
+        connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
+        assert_eq!(migrate(&mut connection), Ok(Err(Unfit::Foreign)));
+        assert_eq!(version_of(&connection), Ok(0));
+    }
+
+    #[test]
+    fn a_newer_file_is_left_alone() {
+        let mut connection = empty();
+        migrate(&mut connection).unwrap().unwrap();
+        connection.pragma_update(None, "user_version", 1_000).unwrap();
+        assert_eq!(migrate(&mut connection), Ok(Err(Unfit::Newer)));
+    }
+}

@@ -1,0 +1,131 @@
+"""What a task's message asks for after the task: callbacks, the next chain step, errbacks.
+
+Source:
+    Celery's documented canvas semantics, and what Celery 5.7 puts on the wire for them.
+"""
+
+import inspect
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from celeriac import states
+from celeriac._protocols import App
+from celeriac.canvas.signature import maybe_signature
+
+__all__ = ("fail_rest_of_chain", "follow", "run_errbacks")
+
+logger = logging.getLogger("celery.app.trace")
+
+
+def follow(app: App, request: Any, retval: Any) -> None:
+    """Send a successful task's callbacks, then its next chain step.
+
+    Args:
+        app: The application.
+        request: The task's request context.
+        retval: What the task returned; the first argument of what follows.
+
+    Raises:
+        EncodeError: ``retval`` cannot travel.
+        OperationalError: The broker does not take a message.
+    """
+    options = _family(app, request)
+    callbacks = request.callbacks
+    if callbacks:
+        _send_all(app, callbacks, (retval,), options)
+    chain = request.chain
+    if chain:
+        step = maybe_signature(chain[-1], app=app)
+        step.apply_async((retval,), chain=chain[:-1], **options)
+
+
+def _family(app: App, request: Any) -> dict[str, Any]:
+    options = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    if app.conf.task_inherit_parent_priority:
+        options["priority"] = (request.delivery_info or {}).get("priority")
+    return options
+
+
+def _send_all(
+    app: App, signatures: Sequence[Any], args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    """Send one signature as it is, and several as the members of a new group."""
+    steps = [maybe_signature(signature, app=app) for signature in signatures]
+    if len(steps) > 1:
+        _send_group(steps, args, options)
+    else:
+        steps[0].apply_async(args, **options)
+
+
+def _send_group(steps: Sequence[Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    group_id = str(uuid.uuid4())
+    for index, step in enumerate(steps):
+        step.apply_async(args, group_id=group_id, group_index=index, **options)
+
+
+def run_errbacks(app: App, request: Any, exc: BaseException, traceback: str | None) -> None:
+    """Call or send a failed task's errbacks; one that fails is logged and stops no other.
+
+    Args:
+        app: The application.
+        request: The failed task's request context.
+        exc: What it raised.
+        traceback: Where, formatted.
+    """
+    old_style = []
+    for errback in request.errbacks or ():
+        signature = maybe_signature(errback, app=app)
+        if not _takes_request(app, signature):
+            old_style.append(signature)
+            continue
+        try:
+            signature(request, exc, traceback)
+        except Exception:
+            logger.exception("Errback %s of task %s raised", signature.task, request.id)
+    if old_style:
+        _send_errbacks(request, old_style)
+
+
+def _send_errbacks(request: Any, errbacks: Sequence[Any]) -> None:
+    options = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    try:
+        _send_group(errbacks, (request.id,), options)
+    except Exception:
+        logger.exception("The errbacks of task %s could not be sent", request.id)
+
+
+def _takes_request(app: App, signature: Any) -> bool:
+    """Whether an errback is called here as ``errback(request, exc, traceback)``.
+
+    Compat: an errback that is bound, takes one argument or is not registered here is sent as a
+    message with the failed task's id.
+    """
+    task = app.tasks.get(signature.task)
+    if task is None or getattr(task, "bind", False):
+        return False
+    positional = 0
+    for parameter in inspect.signature(task.run).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return True
+        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}:
+            positional += 1
+    return positional > 1
+
+
+def fail_rest_of_chain(
+    backend: Any, request: Any, exc: BaseException, traceback: str | None
+) -> None:
+    """Store the failure under the ids of the chain steps that will never run.
+
+    Args:
+        backend: The result backend.
+        request: The failed task's request context.
+        exc: What it raised.
+        traceback: Where, formatted.
+    """
+    for step in request.chain or ():
+        task_id = (step.get("options") or {}).get("task_id")
+        if task_id is not None:
+            backend.store_result(task_id, exc, states.FAILURE, traceback=traceback)

@@ -1,0 +1,163 @@
+"""What a worker was asked to do, from arguments and settings."""
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac.exceptions import ImproperlyConfigured
+from celeriac.nodenames import default_nodename, host_format
+
+__all__ = ("POOLS", "Options", "loglevel_number", "names", "options_from")
+
+POOLS = ("prefork", "solo")
+_ALIASES = {"processes": "prefork"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A worker's options, complete.
+
+    Attributes:
+        hostname: The node name.
+        pool: ``prefork`` or ``solo``.
+        concurrency: How many tasks at once.
+        prefetch: How many messages may be held at once; 0 is unlimited.
+        queues: The only queues to consume; None for all of the application.
+        exclude_queues: Queues not to consume.
+        include: More modules to import.
+        loglevel: A number of `logging`.
+        logfile: Where the log goes; None for standard error.
+        pidfile: Where the process id is written.
+        purge: Whether to delete what waits in the queues first.
+        task_events: Whether monitors are to get task events.
+        quiet: Whether there is no banner.
+        no_color: Whether the log has no colours; None decides by the terminal.
+        allow_unsupported: Start although guards have no effect.
+    """
+
+    hostname: str
+    pool: str
+    concurrency: int
+    prefetch: int
+    queues: list[str] | None
+    exclude_queues: list[str] | None
+    include: list[str]
+    loglevel: int
+    logfile: str | None
+    pidfile: str | None
+    purge: bool
+    task_events: bool
+    quiet: bool
+    no_color: bool | None
+    allow_unsupported: bool
+
+
+def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Options:
+    """Complete a worker's options.
+
+    Args:
+        conf: The settings.
+        hostname: The node name given.
+        given: Options by Celery's names; None or absent means the setting.
+
+    Returns:
+        The options.
+
+    Raises:
+        ImproperlyConfigured: A pool that is not there, or a number that cannot be.
+    """
+    pool = _pool(given.get("pool") or given.get("pool_cls") or conf.worker_pool)
+    concurrency = _concurrency(given.get("concurrency") or conf.worker_concurrency)
+    multiplier = given.get("prefetch_multiplier")
+    if multiplier is None:
+        multiplier = conf.worker_prefetch_multiplier
+    if pool == "solo":
+        concurrency = 1
+    elif conf.worker_pool_start_method == "spawn":
+        message = "worker_pool_start_method='spawn' is not supported yet: use 'fork', or -P solo."
+        raise ImproperlyConfigured(message)
+    return Options(
+        hostname=host_format(default_nodename(hostname)),
+        pool=pool,
+        concurrency=concurrency,
+        prefetch=concurrency * int(multiplier),
+        queues=names(given.get("queues")),
+        exclude_queues=names(given.get("exclude_queues")),
+        include=names(given.get("include")) or [],
+        loglevel=loglevel_number(given.get("loglevel")),
+        logfile=given.get("logfile"),
+        pidfile=given.get("pidfile"),
+        purge=bool(given.get("purge")),
+        task_events=_either(given.get("task_events"), conf.worker_send_task_events),
+        quiet=bool(given.get("quiet")),
+        no_color=given.get("no_color"),
+        allow_unsupported=bool(given.get("allow_unsupported")),
+    )
+
+
+def _either(given: Any, setting: Any) -> bool:
+    return bool(setting if given is None else given)
+
+
+def _pool(pool: Any) -> str:
+    name = pool if isinstance(pool, str) else getattr(pool, "name", None)
+    name = _ALIASES.get(name or "", name)
+    if name not in POOLS:
+        message = f"Pool {pool!r} is not supported yet. There are: {', '.join(POOLS)}."
+        raise ImproperlyConfigured(message)
+    return str(name)
+
+
+def _concurrency(given: Any) -> int:
+    if given in {None, "", 0, "0", "auto"}:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    try:
+        number = int(given)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 1:
+        message = f"Concurrency must be a positive number or 'auto', not {given!r}."
+        raise ImproperlyConfigured(message)
+    return number
+
+
+def loglevel_number(level: Any) -> int:
+    """Turn a level's name into its number.
+
+    Args:
+        level: A name in any case, a number, or None for WARNING.
+
+    Returns:
+        The number.
+
+    Raises:
+        ImproperlyConfigured: There is no such level.
+    """
+    if level is None:
+        return logging.WARNING
+    if isinstance(level, int):
+        return level
+    if str(level).isdigit():
+        return int(level)
+    number = logging.getLevelName(str(level).upper())
+    if not isinstance(number, int):
+        message = f"There is no log level {level!r}: DEBUG, INFO, WARNING, ERROR, CRITICAL, FATAL."
+        raise ImproperlyConfigured(message)
+    return number
+
+
+def names(value: str | Iterable[str] | None) -> list[str] | None:
+    """Split a list of names.
+
+    Args:
+        value: Names, or one string with commas.
+
+    Returns:
+        The names; None where none are given.
+    """
+    if not value:
+        return None
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    return [part.strip() for part in parts if part.strip()] or None

@@ -1,0 +1,113 @@
+"""What became of a message: the vocabulary between executing and settling."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = (
+    "Expired",
+    "Failed",
+    "HandedBack",
+    "Ignored",
+    "NotRegisteredHere",
+    "Outcome",
+    "Poisonous",
+    "Refused",
+    "Rejected",
+    "Retried",
+    "Succeeded",
+    "Undecodable",
+    "WorkerLost",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The task returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task raised, or its result could not be encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The task sent itself again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The task raised ``Ignore``: it looks after its own state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The task raised ``Reject``."""
+
+    requeue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The message was started too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The process that executed the task ended before the task did.
+
+    ``cause`` is the sentence stored with the result, such as
+    ``"Worker exited prematurely: signal 9 (SIGKILL) Job: 2."``.
+    """
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """Nobody started it: the worker stops, or the child it waited for died."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotRegisteredHere:
+    """No task of that name is registered in this app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Its content type is not accepted, or a header of it cannot be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """Its body is not what its content type says."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poisonous:
+    """It has no valid shape, or asks for what this version does not do yet.
+
+    Such a message is kept where an operator can look at it and put it back.
+    """
+
+    reason: str
+
+
+Outcome: TypeAlias = (
+    Succeeded
+    | Failed
+    | Retried
+    | Ignored
+    | Rejected
+    | Expired
+    | WorkerLost
+    | HandedBack
+    | NotRegisteredHere
+    | Refused
+    | Undecodable
+    | Poisonous
+)

@@ -1,0 +1,1 @@
+"""Children forked from a single-threaded copy of the worker."""

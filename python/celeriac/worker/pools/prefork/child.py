@@ -1,0 +1,100 @@
+"""What a child does: take a job up, execute it, say how it ended; until told to stop.
+
+A child never sees the broker's consuming side: it gets messages from the worker and gives back
+outcomes.
+"""
+
+import logging
+import multiprocessing
+import os
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac import _current, signals
+from celeriac._native import ChildChannel, Job, die_with_parent
+from celeriac.worker.execute import Executor
+from celeriac.worker.pools.prefork.server import hear_nothing
+from celeriac.worker.reports import to_frame
+from celeriac.worker.rustlogs import drain_rust_logs
+
+__all__ = ("ChildMain",)
+
+logger = logging.getLogger("celery.pool")
+
+#: How long a child waits for a job before it looks after its own log.
+_IDLE_WAIT_S = 30.0
+
+
+@dataclass
+class ChildMain:
+    """Runs in each child, with what the worker was started with.
+
+    Attributes:
+        app: The application.
+        hostname: The worker's node name.
+        accept: The content types that may be decoded.
+    """
+
+    app: Any
+    hostname: str
+    accept: frozenset[str] | None
+
+    def __call__(self, slot: int, fd: int) -> int:
+        """Be a child.
+
+        Args:
+            slot: The child's number.
+            fd: Its end of the socket pair.
+
+        Returns:
+            The exit code.
+        """
+        server_pid = os.getppid()
+        die_with_parent()
+        if os.getppid() != server_pid:
+            return 1
+        hear_nothing()
+        multiprocessing.current_process().name = f"ForkPoolWorker-{slot}"
+        self.app.set_current()
+        _current.set_task_join_will_block(True)  # noqa: FBT003 - Celery's signature
+        code = 0
+        try:
+            channel = ChildChannel(fd)
+            signals.worker_process_init.send(sender=None)
+            executor = Executor(self.app, self.hostname, self.accept)
+            channel.ready()
+            _work(channel, executor)
+        except SystemExit as exc:
+            code = _exit_code(exc)
+        except BaseException:
+            logger.critical("Child %s failed:\n%s", slot, traceback.format_exc())
+            code = 1
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=code)
+        drain_rust_logs()
+        logging.shutdown()
+        return code
+
+
+def _work(channel: ChildChannel, executor: Executor) -> None:
+    while True:
+        try:
+            job = channel.next(_IDLE_WAIT_S)
+        except EOFError:
+            return
+        if job is None:
+            drain_rust_logs()
+            continue
+        _do(channel, executor, job)
+
+
+def _do(channel: ChildChannel, executor: Executor, job: Job) -> None:
+    report = executor.execute(job)
+    code, detail = to_frame(report.outcome)
+    channel.reply(job.seq, code, report.document, detail)
+
+
+def _exit_code(exc: SystemExit) -> int:
+    if exc.code is None:
+        return 0
+    return exc.code if isinstance(exc.code, int) else 1

@@ -1,0 +1,338 @@
+"""The prefork pool: gives tasks to children, and settles what a dead one held."""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections import deque
+
+from celeriac._native import ChildEvent, ChildLink, Intake
+from celeriac.worker.call import Report
+from celeriac.worker.outcome import Expired, HandedBack, WorkerLost
+from celeriac.worker.pools.base import Host
+from celeriac.worker.pools.prefork.control import Exited, Forked, NotForked, Said
+from celeriac.worker.pools.prefork.forks import ForkServer, foreign_threads, human_status
+from celeriac.worker.pools.prefork.server import RunChild
+from celeriac.worker.pools.prefork.slot import SLOW_S, Child, Given
+from celeriac.worker.reports import from_frame
+from celeriac.worker.request import Request
+
+__all__ = ("PreforkPool",)
+
+logger = logging.getLogger("celery.pool")
+
+#: How often the server's reports are looked at although no socket closed: a program that a task
+#: left behind can keep a dead child's socket open.
+_LOOK_S = 0.5
+_EXIT_WAIT_S = 2.0
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 30.0
+#: More tasks in one child's socket gain nothing.
+_MOST_GIVEN = 64
+
+
+class PreforkPool:
+    """Executes tasks in children.
+
+    Args:
+        run_child: What a child does.
+        host: Hears of the tasks.
+        size: How many children.
+        max_given: How many tasks a child may have at once, the running one included.
+        start_wait_s: How long a child may take to get ready (``worker_proc_alive_timeout``).
+    """
+
+    name = "prefork"
+
+    def __init__(
+        self, run_child: RunChild, host: Host, size: int, max_given: int, start_wait_s: float
+    ) -> None:
+        self._run_child = run_child
+        self._host = host
+        self._size = size
+        self._max_given = max(1, min(max_given, _MOST_GIVEN))
+        self._start_wait_s = start_wait_s
+        self._children: dict[int, Child] = {}
+        self._pending: deque[Request] = deque()
+        self._next_slot = 1
+        self._next_seq = 1
+        self._failed_starts = 0
+        self._start_again_s = 0.0
+        self._look_again_s = 0.0
+        self._is_stopping = False
+        self._server: ForkServer
+        self._intake: Intake
+
+    # Lifecycle -------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Fork the server, while this process has one thread."""
+        threads = foreign_threads()
+        if threads:
+            logger.warning(
+                "Threads that exist before the pool forks are not there in its children, and what "
+                "they hold locked stays locked: %s. Start them in worker_process_init instead.",
+                ", ".join(threads),
+            )
+        self._server = ForkServer(self._run_child)
+
+    def start(self, intake: Intake) -> None:
+        """Order the children.
+
+        Args:
+            intake: Reads what they say.
+        """
+        self._intake = intake
+        while len(self._children) < self._size:
+            self._order_child()
+
+    def stop(self, wait_s: float) -> None:
+        """Ask the children to end, wait, and end the server.
+
+        Args:
+            wait_s: How long, in seconds; what is left then is killed.
+        """
+        self._is_stopping = True
+        deadline_s = time.monotonic() + wait_s
+        for child in self._children.values():
+            child.link.stop()
+        for child in self._children.values():
+            try:
+                self._server.wait_exit(child.slot, max(0.0, deadline_s - time.monotonic()))
+            except ConnectionError:
+                break
+        for child in self._children.values():
+            child.link.close()
+        self._children.clear()
+        self._server.close(1.0)
+
+    def terminate(self) -> None:
+        """Kill the children; what they ran is lost."""
+        self._is_stopping = True
+        for child in list(self._children.values()):
+            self._kill(child)
+            self._bury(child)
+
+    # Giving ----------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> None:
+        """Give a task to a child, or keep it until one has room.
+
+        Args:
+            request: The task.
+        """
+        if self._pending:
+            self._pending.append(request)
+            return
+        child = self._roomiest()
+        if child is None:
+            self._pending.append(request)
+        else:
+            self._give(child, request)
+
+    def _roomiest(self) -> Child | None:
+        best, best_room = None, 0
+        for child in self._children.values():
+            if child.is_ready and not child.given:
+                return child
+            room = child.room(self._max_given)
+            if room > best_room:
+                best, best_room = child, room
+        return best
+
+    def _give(self, child: Child, request: Request) -> None:
+        if request.expires_ms and self._host.is_too_late(request):
+            self._host.ended(request, Report(Expired()))
+            return
+        seq = self._next_seq
+        self._next_seq += 1
+        child.given.append(Given(seq, request))
+        child.link.send(seq, request.delivery, b"")
+
+    def _give_pending(self, child: Child) -> None:
+        pending = self._pending
+        while pending and child.room(self._max_given) > 0:
+            self._give(child, pending.popleft())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no task is with this pool."""
+        return not self._pending and not any(child.given for child in self._children.values())
+
+    def hand_back(self) -> None:
+        """Give back to the host what is not started; what runs goes on."""
+        self._is_stopping = True
+        self._hand_back_pending()
+        for child in self._children.values():
+            if any(not given.is_taken for given in child.given):
+                child.link.recall()
+
+    def _hand_back_pending(self) -> None:
+        while self._pending:
+            self._host.ended(self._pending.popleft(), Report(HandedBack()))
+
+    # Hearing ---------------------------------------------------------------------------------
+
+    def hear(self, event: ChildEvent) -> None:
+        """Take note of what a child said.
+
+        Args:
+            event: Its words.
+        """
+        child = self._children.get(event.slot)
+        if child is None:
+            return
+        match event.kind:
+            case "taken":
+                self._taken(child, event.seq)
+            case "outcome":
+                self._ended(child, event)
+            case "recalled":
+                self._recalled(child, event.seqs)
+            case "ready":
+                self._ready(child)
+            case "gone":
+                self._bury(child)
+
+    def _ready(self, child: Child) -> None:
+        child.is_ready = True
+        self._failed_starts = 0
+        self._give_pending(child)
+
+    def _taken(self, child: Child, seq: int) -> None:
+        for given in child.given:
+            if given.seq == seq:
+                given.is_taken = True
+                child.taken_s = time.monotonic()
+                child.is_slow = False
+                self._host.started(given.request, child.pid)
+                return
+
+    def _ended(self, child: Child, event: ChildEvent) -> None:
+        first = child.given.popleft()
+        child.is_slow = time.monotonic() - child.taken_s > SLOW_S
+        self._host.ended(
+            first.request, Report(from_frame(event.code, event.detail), event.document)
+        )
+        if self._pending:
+            self._give_pending(child)
+
+    def _recalled(self, child: Child, seqs: list[int]) -> None:
+        back = child.take_back(seqs)
+        self._pending.extendleft(reversed(back))
+        if self._is_stopping:
+            self._hand_back_pending()
+            return
+        for other in self._children.values():
+            if other is not child:
+                self._give_pending(other)
+
+    # Tending ---------------------------------------------------------------------------------
+
+    def tend(self) -> float:
+        """Recall what waits behind slow tasks, replace dead children, give up on stuck ones.
+
+        Returns:
+            In how many seconds there may be something to do again.
+        """
+        now_s = time.monotonic()
+        wait_s = _LOOK_S
+        for child in self._children.values():
+            due_s = child.holds_up(now_s)
+            if due_s is None:
+                continue
+            if due_s <= 0:
+                child.is_slow = True
+                child.link.recall()
+            else:
+                wait_s = min(wait_s, due_s)
+        if now_s >= self._look_again_s:
+            self._look_again_s = now_s + _LOOK_S
+            self._look(now_s)
+        return wait_s
+
+    def _look(self, now_s: float) -> None:
+        for said in self._server.reports():
+            self._note(said)
+        for child in list(self._children.values()):
+            if not child.is_ready and now_s - child.born_s > self._start_wait_s:
+                logger.error("Timed out waiting for %s to start; it is replaced", child.name)
+                self._kill(child)
+                self._bury(child)
+        if self._is_stopping:
+            return
+        while len(self._children) < self._size and now_s >= self._start_again_s:
+            self._order_child()
+
+    def _note(self, said: Said) -> None:
+        child = self._children.get(said.slot)
+        if child is None:
+            return
+        match said:
+            case Forked(_, pid):
+                child.pid = pid
+            case Exited(_, status):
+                self._bury(child, status)
+            case NotForked(_, errno):
+                logger.error("Cannot fork %s: %s", child.name, os.strerror(errno))
+                self._bury(child, 0)
+
+    def _order_child(self) -> None:
+        slot = self._next_slot
+        self._next_slot += 1
+        ours, theirs = socket.socketpair()
+        try:
+            self._server.fork(slot, theirs.fileno())
+        finally:
+            theirs.close()
+        link = ChildLink(self._intake, slot, ours.detach())
+        self._children[slot] = Child(slot, link, time.monotonic())
+
+    def _kill(self, child: Child) -> None:
+        try:
+            self._server.kill(child.slot, signal.SIGKILL)
+        except OSError:
+            logger.debug("The fork server is gone; %s ends with it", child.name)
+
+    def _bury(self, child: Child, status: int | None = None) -> None:
+        """Settle what a dead child held: its running task is lost, the others go back."""
+        self._children.pop(child.slot, None)
+        child.link.close()
+        if status is None:
+            status = self._exit_status(child)
+        how = human_status(status)
+        if not self._is_stopping:
+            logger.error("Process %r pid:%r exited with %r", child.name, child.pid, how)
+        for given in child.given:
+            if given.is_taken:
+                self._host.ended(given.request, Report(WorkerLost(_cause(how, given.seq))))
+            else:
+                self._host.ended(given.request, Report(HandedBack()))
+        if not self._is_stopping:
+            self._replace(child)
+
+    def _exit_status(self, child: Child) -> int:
+        status = self._server.wait_exit(child.slot, _EXIT_WAIT_S)
+        if status is None:
+            # Its socket is closed, and yet it lives: it cannot be talked to.
+            self._kill(child)
+            status = self._server.wait_exit(child.slot, _EXIT_WAIT_S)
+        return signal.SIGKILL if status is None else status
+
+    def _replace(self, child: Child) -> None:
+        now_s = time.monotonic()
+        if child.is_ready:
+            self._order_child()
+            return
+        # One that dies at its start would die again at once: wait longer each time.
+        pause_s = min(_FIRST_PAUSE_S * 2**self._failed_starts, _LONGEST_PAUSE_S)
+        self._failed_starts = min(self._failed_starts + 1, 16)
+        self._start_again_s = now_s + pause_s
+        logger.error("%s died while it started; the next one starts in %.2fs", child.name, pause_s)
+
+
+def _cause(how: str, seq: int) -> str:
+    """Word a death as Celery does: a job number only where a signal ended the process."""
+    job = f" Job: {seq}" if how.startswith("signal") else ""
+    return f"Worker exited prematurely: {how}{job}."

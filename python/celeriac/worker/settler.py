@@ -1,0 +1,122 @@
+"""Carry settlements out: the document first, the verdict with it, through the intake."""
+
+import logging
+from typing import Any
+
+from celeriac import states
+from celeriac._native import Delivery, Intake
+from celeriac.worker import lost
+from celeriac.worker.call import Report
+from celeriac.worker.outcome import Outcome, WorkerLost
+from celeriac.worker.request import Request
+from celeriac.worker.settle import AT_THE_DOOR, Settlement, Verdict, decide
+from celeriac.worker.turned import exception_for
+
+__all__ = ("Settler",)
+
+logger = logging.getLogger("celeriac.worker.settler")
+
+
+class Settler:
+    """Tells the broker and the result store what became of messages.
+
+    Args:
+        app: The application.
+        intake: Where the messages came from.
+        accept: The content types that may be decoded.
+    """
+
+    def __init__(self, app: Any, intake: Intake, accept: frozenset[str] | None) -> None:
+        self._app = app
+        self._backend = app.backend
+        self._intake = intake
+        self._accept = accept
+        self._expires_s = {
+            state: self._backend.expires_s(state)
+            for state in (states.SUCCESS, states.FAILURE, states.REVOKED, states.RETRY)
+        }
+
+    def ack_early(self, request: Request) -> None:
+        """Acknowledge a message whose task has started.
+
+        Args:
+            request: The task.
+        """
+        self._intake.settle(request.delivery, "ack")
+        request.acknowledged = True
+
+    def settle(self, request: Request, report: Report) -> None:
+        """Settle a message whose task is known.
+
+        Args:
+            request: The task.
+            report: What became of it.
+        """
+        policy = request.policy
+        if not policy.acks_late and not request.acknowledged:
+            policy = AT_THE_DOOR
+        settlement = decide(report.outcome, policy)
+        document = report.document
+        if document is None and settlement.state is not None:
+            document = self._document(request, report.outcome, settlement.state)
+        request.acknowledged = True
+        self._carry_out(request.delivery, settlement, document)
+
+    def turn_away(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Settle a message whose task is not known here.
+
+        Args:
+            delivery: The message.
+            outcome: Why it is not run.
+        """
+        settlement = decide(outcome, AT_THE_DOOR)
+        document = None
+        exc = exception_for(outcome, delivery.task)
+        if exc is not None and settlement.state is not None and delivery.id is not None:
+            document = self._encoded(delivery.id, exc, settlement.state, None)
+        self._carry_out(delivery, settlement, document)
+
+    def _document(self, request: Request, outcome: Outcome, state: str) -> bytes | None:
+        """Make the document that the executing process could not make."""
+        exc = exception_for(outcome, request.task.name)
+        if exc is None:
+            return None
+        context = lost.context_of(request, self._accept)
+        if isinstance(outcome, WorkerLost):
+            lost.spread(self._app, request, context, exc)
+        if not request.store_errors:
+            return None
+        return self._encoded(request.id, exc, state, context)
+
+    def _encoded(
+        self, task_id: str, exc: BaseException, state: str, context: Any
+    ) -> bytes | None:
+        backend = self._backend
+        if backend.is_disabled:
+            return None
+        if backend.native is not None:
+            document: bytes = backend.encode(task_id, exc, state, None, context)
+            return document
+        try:
+            backend.store_result(task_id, exc, state, request=context)
+        except Exception:
+            logger.exception("The result of %s cannot be stored", task_id)
+        return None
+
+    def _carry_out(
+        self, delivery: Delivery, settlement: Settlement, document: bytes | None
+    ) -> None:
+        verdict = settlement.verdict
+        if verdict is Verdict.ALREADY_ACKED:
+            if document is None:
+                return
+            verdict = Verdict.ACK
+        state = settlement.state
+        self._intake.settle(
+            delivery,
+            verdict.value,
+            settlement.reason,
+            document,
+            state != states.RETRY,
+            None if state is None else self._expires_s[state],
+        )

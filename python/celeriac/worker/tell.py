@@ -1,0 +1,215 @@
+"""Tell handlers, signals and the log how a task ended, in Celery's words and order."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celeriac import signals, states
+from celeriac._native import safe_repr
+from celeriac.worker.call import Call, Ended
+
+__all__ = ("failed", "ignored", "postrun", "rejected", "retried", "succeeded")
+
+# Compat: Sentry leaves this logger alone because it hears of failures by a signal.
+logger = logging.getLogger("celery.app.trace")
+
+
+def succeeded(call: Call, ended: Ended, runtime_s: float) -> None:
+    """Tell of a task that returned.
+
+    Args:
+        call: The call.
+        ended: How it ended.
+        runtime_s: How long it took, with what follows it.
+    """
+    task, request = call.task, call.request
+    if call.handlers.on_success:
+        _guarded(
+            call, "on_success", task.on_success, ended.value, request.id, call.args, call.kwargs
+        )
+    if signals.task_success.receivers:
+        signals.task_success.send(sender=task, result=ended.value, runtime=runtime_s)
+    if logger.isEnabledFor(logging.INFO):
+        _log_success(call, ended, runtime_s)
+    _after_return(call, ended)
+
+
+def _log_success(call: Call, ended: Ended, runtime_s: float) -> None:
+    context = {
+        **_named(call),
+        "return_value": safe_repr(ended.value, getattr(call.task, "resultrepr_maxsize", 1024)),
+        "runtime": runtime_s,
+    }
+    logger.info(
+        "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s",
+        context,
+        extra={"data": context},
+    )
+
+
+def failed(call: Call, ended: Ended) -> None:
+    """Tell of a task that raised.
+
+    Args:
+        call: The call.
+        ended: How it ended.
+    """
+    _tell_failure(call, ended)
+    expected = call.task.throws and isinstance(ended.value, tuple(call.task.throws))
+    level = logging.INFO if expected else logging.ERROR
+    description = "raised expected" if expected else "raised unexpected"
+    _log_raised(call, ended, level, description, with_traceback=not expected)
+    _after_return(call, ended)
+
+
+def _tell_failure(call: Call, ended: Ended) -> None:
+    task, request, exc, einfo = call.task, call.request, ended.value, ended.einfo
+    if call.handlers.on_failure:
+        _guarded(
+            call, "on_failure", task.on_failure, exc, request.id, call.args, call.kwargs, einfo
+        )
+    if signals.task_failure.receivers:
+        signals.task_failure.send(
+            sender=task,
+            task_id=request.id,
+            exception=exc,
+            args=call.args,
+            kwargs=call.kwargs,
+            traceback=exc.__traceback__,
+            einfo=einfo,
+        )
+
+
+def _log_raised(
+    call: Call, ended: Ended, level: int, description: str, *, with_traceback: bool
+) -> None:
+    if not logger.isEnabledFor(level):
+        return
+    einfo = ended.einfo
+    context = {
+        **_named(call),
+        "hostname": call.request.hostname,
+        "exc": safe_repr(ended.value),
+        "traceback": str(einfo),
+        "description": description,
+        "internal": False,
+    }
+    logger.log(
+        level,
+        "Task %(name)s[%(id)s] %(description)s: %(exc)s",
+        context,
+        exc_info=einfo.exc_info if with_traceback and einfo is not None else None,
+        extra={"data": context},
+    )
+
+
+def retried(call: Call, ended: Ended) -> None:
+    """Tell of a task that sent itself again.
+
+    Args:
+        call: The call.
+        ended: How it ended.
+    """
+    task, request, reason, einfo = call.task, call.request, ended.value, ended.einfo
+    if call.handlers.on_retry:
+        _guarded(
+            call,
+            "on_retry",
+            task.on_retry,
+            reason.exc,
+            request.id,
+            call.args,
+            call.kwargs,
+            einfo,
+        )
+    if signals.task_retry.receivers:
+        signals.task_retry.send(sender=task, request=request, reason=reason, einfo=einfo)
+    if logger.isEnabledFor(logging.INFO):
+        context = {"id": request.id, "name": call.name, "exc": str(reason)}
+        logger.info("Task %(name)s[%(id)s] retry: %(exc)s", context, extra={"data": context})
+
+
+def rejected(call: Call, ended: Ended) -> None:
+    """Tell of a task that raised ``Reject``.
+
+    Args:
+        call: The call.
+        ended: How it ended.
+    """
+    context = {**_named(call), "exc": repr(ended.value), "description": "rejected"}
+    logger.warning(
+        "Task %(name)s[%(id)s] %(exc)s",
+        context,
+        exc_info=None if ended.einfo is None else ended.einfo.exc_info,
+        extra={"data": context},
+    )
+    if not ended.value.requeue:
+        _tell_failure(call, ended)
+
+
+def ignored(call: Call) -> None:
+    """Tell of a task that raised ``Ignore``.
+
+    Args:
+        call: The call.
+    """
+    context = {**_named(call), "description": "ignored"}
+    logger.info("Task %(name)s[%(id)s] %(description)s", context, extra={"data": context})
+
+
+def postrun(call: Call, ended: Ended | None) -> None:
+    """Send ``task_postrun``, the last that is said of every task.
+
+    Args:
+        call: The call.
+        ended: How it ended; None where the process is about to end with it.
+    """
+    if signals.task_postrun.receivers:
+        signals.task_postrun.send(
+            sender=call.task,
+            task_id=call.request.id,
+            task=call.task,
+            args=call.args,
+            kwargs=call.kwargs,
+            retval=None if ended is None else ended.value,
+            state=None if ended is None else ended.state,
+        )
+
+
+def _after_return(call: Call, ended: Ended) -> None:
+    if call.handlers.after_return:
+        _guarded(
+            call,
+            "after_return",
+            call.task.after_return,
+            ended.state,
+            ended.value,
+            call.request.id,
+            call.args,
+            call.kwargs,
+            ended.einfo if ended.state == states.FAILURE else None,
+        )
+
+
+def _guarded(call: Call, name: str, handler: Callable[..., Any], *args: Any) -> None:
+    """Call a handler; the outcome is decided, so an error in it is logged and no more."""
+    try:
+        handler(*args)
+    except Exception as exc:
+        logger.exception(
+            "Task %s[%s] %s handler raised: %r",
+            call.name,
+            call.request.id,
+            name,
+            exc,  # noqa: TRY401 - Celery's line
+        )
+
+
+def _named(call: Call) -> dict[str, Any]:
+    request = call.request
+    return {
+        "id": request.id,
+        "name": call.name,
+        "args": request.argsrepr or safe_repr(call.args),
+        "kwargs": request.kwargsrepr or safe_repr(call.kwargs),
+    }

@@ -1,0 +1,109 @@
+"""What the log, the signals and the result say of a message that is turned away at the door.
+
+Each is logged once, at the place where Celery's users look for it, and begins with Celery's words.
+"""
+
+import logging
+from typing import Any
+
+from celeriac import signals
+from celeriac._native import Delivery
+from celeriac.exceptions import (
+    InvalidTaskError,
+    NotRegistered,
+    TaskRevokedError,
+    WorkerLostError,
+)
+from celeriac.worker.outcome import (
+    Expired,
+    NotRegisteredHere,
+    Outcome,
+    Poisonous,
+    Refused,
+    Undecodable,
+    WorkerLost,
+)
+
+__all__ = ("announce", "exception_for")
+
+logger = logging.getLogger("celery.worker.consumer.consumer")
+
+_UNKNOWN_TASK = (
+    "Received unregistered task of type %r.\n"
+    "The message has been ignored and discarded.\n\n"
+    "Is the module that defines the task imported by this worker (-I, include=, imports), and\n"
+    "under the same name as in the producer? Registered here: see the list at start (-l INFO).\n\n"
+    "The message: %s"
+)
+_INVALID = (
+    "Received invalid task message: %s\n"
+    "The message has been ignored and discarded.\n\nThe message: %s"
+)
+_UNDECODABLE = "Can't decode message body: %s\nThe message has been discarded.\n\nThe message: %s"
+_SET_ASIDE = "Task message set aside: %s.\nIt was not run, and is kept.\n\nThe message: %s"
+_MAX_SHOWN_BYTES = 1024
+
+
+def announce(outcome: Outcome, delivery: Delivery, sender: Any) -> None:
+    """Log why a message is not run, and send the signal Celery sends.
+
+    Args:
+        outcome: The reason.
+        delivery: The message.
+        sender: The worker.
+    """
+    match outcome:
+        case NotRegisteredHere():
+            exc = NotRegistered(delivery.task)
+            logger.error(_UNKNOWN_TASK, delivery.task, _shown(delivery))
+            signals.task_unknown.send(
+                sender=sender, message=delivery, exc=exc, name=delivery.task, id=delivery.id
+            )
+        case Refused(reason):
+            logger.error(_INVALID, reason, _shown(delivery))
+            signals.task_rejected.send(
+                sender=sender, message=delivery, exc=InvalidTaskError(reason)
+            )
+        case Undecodable(reason):
+            logger.critical(_UNDECODABLE, reason, _shown(delivery))
+        case Poisonous(reason):
+            logger.error(_SET_ASIDE, reason, _shown(delivery))
+        case _:
+            pass
+
+
+def _shown(delivery: Delivery) -> str:
+    if delivery.error is not None:
+        return f"unreadable, from queue {delivery.queue}"
+    body = delivery.raw_body()
+    return (
+        f"task={delivery.task!r} id={delivery.id!r} queue={delivery.queue!r} "
+        f"content_type={delivery.content_type!r} "
+        f"body={body[:_MAX_SHOWN_BYTES]!r} ({len(body)}b)"
+    )
+
+
+def exception_for(outcome: Outcome, task_name: str | None) -> BaseException | None:
+    """Make the exception that is stored where nobody executed the task.
+
+    Args:
+        outcome: The outcome.
+        task_name: The task's name.
+
+    Returns:
+        The exception; None where the executing process has said everything.
+
+    Source:
+        The well-known documents of Celery 5.7 (expired, process died, unknown task).
+    """
+    match outcome:
+        case NotRegisteredHere():
+            return NotRegistered(task_name)
+        case Expired():
+            return TaskRevokedError("expired")
+        case WorkerLost(cause):
+            return WorkerLostError(cause)
+        case Poisonous(reason):
+            return InvalidTaskError(reason)
+        case _:
+            return None

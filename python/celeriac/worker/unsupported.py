@@ -1,0 +1,70 @@
+"""What was asked for and has no effect yet: one warning, and no start without a guard."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from celeriac.exceptions import ImproperlyConfigured
+from celeriac.settings.honoured import Unhonoured, unhonoured
+
+__all__ = ("report_unsupported",)
+
+logger = logging.getLogger("celery.worker")
+
+#: Options of tasks that have no effect yet; whether one stops the worker.
+_TASK_OPTIONS = {"time_limit": True, "soft_time_limit": True, "rate_limit": False}
+
+
+def report_unsupported(
+    app: Any, flags: Mapping[str, tuple[Any, bool]], *, allow_unsupported: bool
+) -> None:
+    """Name in one warning everything that has no effect.
+
+    Args:
+        app: The application, finalized.
+        flags: Command line flags that were given and have none: value, and whether the worker must
+            not start without it.
+        allow_unsupported: Start all the same.
+
+    Raises:
+        ImproperlyConfigured: Something that guards production was asked for.
+    """
+    found = [
+        *unhonoured(app.conf),
+        *_of_tasks(app.tasks.values(), _TASK_OPTIONS),
+        *(Unhonoured(name, value, guards) for name, (value, guards) in flags.items()),
+    ]
+    if not found:
+        return
+    guards = [one for one in found if one.stops_worker]
+    if guards and not allow_unsupported:
+        message = (
+            f"This version cannot do what was asked for: {_listed(guards)}. Running without it "
+            "could do harm, so the worker does not start; --allow-unsupported starts it anyway."
+        )
+        raise ImproperlyConfigured(message)
+    logger.warning("Without effect in this version: %s", _listed(found))
+
+
+def _of_tasks(tasks: Iterable[Any], options: Mapping[str, bool]) -> list[Unhonoured]:
+    return [
+        Unhonoured(f"{task.name}.{option}", getattr(task, option), stops)
+        for task in tasks
+        for option, stops in options.items()
+        if option in _own_attributes(task)
+    ]
+
+
+def _own_attributes(task: Any) -> dict[str, Any]:
+    """What the task itself sets, not what a setting gives to all tasks."""
+    own: dict[str, Any] = {}
+    for kind in reversed(type(task).__mro__):
+        if kind.__module__.startswith("celeriac."):
+            continue
+        own.update(vars(kind))
+    own.update(vars(task))
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _listed(found: Iterable[Unhonoured]) -> str:
+    return ", ".join(f"{one.name}={one.value!r}" for one in found)

@@ -34,7 +34,9 @@ def find_app(path: str) -> Any:
     try:
         return _search(path)
     except ModuleNotFoundError as exc:
-        if exc.name is not None and (path == exc.name or path.startswith((f"{exc.name}.", f"{exc.name}:"))):
+        if exc.name is not None and (
+            path == exc.name or path.startswith((f"{exc.name}.", f"{exc.name}:"))
+        ):
             message = (
                 "Unable to load celery application.\n"
                 f"The module {exc.name} was not found.\n"
@@ -46,7 +48,7 @@ def find_app(path: str) -> Any:
     except _NotThere as exc:
         message = f"Unable to load celery application.\n{exc}"
         raise NoApp(message) from None
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever the user's code raises is shown
         raise NoApp(_failed(path)) from None
 
 

@@ -106,5 +106,3 @@ def _configure(ctx: click.Context, app: Any, pool_start_method: str | None) -> N
         app.config_from_cmdline(ctx.args, namespace="worker")
     except (KeyError, ValueError) as exc:
         ctx.fail(f"Unable to parse extra configuration from command line.\nReason: {exc}")
-
-

@@ -1,5 +1,18 @@
 """The worker: takes messages, has them executed, says what became of them."""
 
-from celeriac.worker.service import WorkController
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celeriac.worker.service import WorkController as WorkController
 
 __all__ = ("WorkController",)
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up late: a room of the worker must not load all the others.
+    if name == "WorkController":
+        from celeriac.worker.service import WorkController  # noqa: PLC0415 - see above
+
+        return WorkController
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

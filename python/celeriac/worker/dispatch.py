@@ -158,7 +158,7 @@ class Door:
 
 
 def _without_task(delivery: Delivery, accept: frozenset[str] | None) -> Outcome:
-    """Tell an old message from one that is none."""
+    # Tell an old message from one that is none.
     if delivery.content_type in _UNSTRUCTURED:
         return Refused("it has no header task")
     body = decode(delivery, accept)

@@ -54,7 +54,7 @@ class Executor:
         call = self._prepare(message, body, started_s)
         try:
             return self._execute(call)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001
             # Not the task's doing: a result store, a signal's sender or this module failed.
             return self._internal_error(call, exc)
 
@@ -112,21 +112,21 @@ class Executor:
             task.backend.store_result(request.id, meta, states.STARTED, request=request)
 
     def _follow(self, call: Call, ended: Ended) -> Ended:
-        """Send what follows a success; where that cannot be sent, the task has failed."""
+        # Send what follows a success; where that cannot be sent, the task has failed.
         request = call.request
         if ended.einfo is not None or not (request.callbacks or request.chain):
             return ended
         try:
             link.follow(self._app, request, ended.value)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a user's value or signature
             return _failed(exc)
         return ended
 
     def _record(self, call: Call, ended: Ended) -> tuple[Ended, bytes | None]:
-        """Record the result; one that cannot be encoded is a failure of its task."""
+        # Record the result; one that cannot be encoded is a failure of its task.
         try:
             document = self._recorder.record(call, ended)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a user's value or backend
             ended = _failed(exc)
             document = self._recorder.record(call, ended)
         if ended.state == states.FAILURE or ended.outcome == _REFUSED_FOR_GOOD:
@@ -175,12 +175,12 @@ def _run(call: Call) -> Ended:
             task.before_start(call.request.id, call.args, call.kwargs)
         run = task if call.handlers.call else task.run
         return Ended(_SUCCEEDED, states.SUCCESS, run(*call.args, **call.kwargs))
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - the task's own
         return _raised(exc)
 
 
 def _raised(exc: Any) -> Ended:
-    """Tell what a task says by raising; Celery's own classes count as ours do."""
+    # Tell what a task says by raising; Celery's own classes count as ours do.
     match _predicate(exc):
         case "Reject":
             rejected = Rejected(bool(exc.requeue))

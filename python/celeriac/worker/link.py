@@ -27,9 +27,8 @@ def follow(app: App, request: Any, retval: Any) -> None:
         request: The task's request context.
         retval: What the task returned; the first argument of what follows.
 
-    Raises:
-        EncodeError: ``retval`` cannot travel.
-        OperationalError: The broker does not take a message.
+    An EncodeError says that ``retval`` cannot travel, an OperationalError that the broker does not
+    take a message.
     """
     options = _family(app, request)
     callbacks = request.callbacks
@@ -97,11 +96,10 @@ def _send_errbacks(request: Any, errbacks: Sequence[Any]) -> None:
 
 
 def _takes_request(app: App, signature: Any) -> bool:
-    """Whether an errback is called here as ``errback(request, exc, traceback)``.
-
-    Compat: an errback that is bound, takes one argument or is not registered here is sent as a
-    message with the failed task's id.
-    """
+    # Whether an errback is called here as ``errback(request, exc, traceback)``.
+    #
+    # Compat: an errback that is bound, takes one argument or is not registered here is sent as a
+    # message with the failed task's id.
     task = app.tasks.get(signature.task)
     if task is None or getattr(task, "bind", False):
         return False

@@ -67,7 +67,9 @@ class Body:
     embed: Mapping[str, Any]
 
 
-def load(message: Message, accept: frozenset[str] | None) -> Body | Poisonous | Undecodable | Refused:
+def load(
+    message: Message, accept: frozenset[str] | None
+) -> Body | Poisonous | Undecodable | Refused:
     """Decode a body and check its shape.
 
     Args:

@@ -130,7 +130,7 @@ class Loop:
         self._pool.submit(request)
 
     def _due(self, delivery: Delivery) -> Request | None:
-        """Recognise a message that had been put off until now."""
+        # Recognise a message that had been put off until now.
         request = self._waiting.get(delivery.id or "")
         if request is None or self._door.waits(request):
             return None

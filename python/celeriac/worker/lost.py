@@ -64,5 +64,3 @@ def spread(app: Any, request: Request, context: Any, exc: BaseException) -> None
         link.fail_rest_of_chain(app.backend, context, exc, None)
     if context.errbacks:
         link.run_errbacks(app, context, exc, None)
-
-

@@ -29,8 +29,7 @@ class Pidfile:
         if not self._create():
             if not self._is_stale():
                 message = (
-                    f"ERROR: Pidfile ({self._path}) already exists.\n"
-                    "Seems we're already running?"
+                    f"ERROR: Pidfile ({self._path}) already exists.\nSeems we're already running?"
                 )
                 print(message, file=sys.stderr)  # noqa: T201 - before logging is set up
                 raise SystemExit(EX_CANTCREAT)

@@ -24,7 +24,7 @@ class Handlers:
     call: bool
 
     def watch_success(self) -> bool:
-        """Whether somebody may look for the stored result of a task that succeeded."""
+        # Whether somebody may look for the stored result of a task that succeeded.
         return bool(
             self.on_success
             or self.after_return
@@ -33,7 +33,7 @@ class Handlers:
         )
 
     def watch_failure(self) -> bool:
-        """Whether somebody may look for the stored result of a task that did not."""
+        # Whether somebody may look for the stored result of a task that did not.
         return bool(
             self.on_failure
             or self.on_retry

@@ -41,10 +41,8 @@ class Recorder:
             ended: How it ended.
 
         Returns:
-            The document; None where it is stored already, or none is wanted.
-
-        Raises:
-            EncodeError: The result cannot be encoded.
+            The document; None where it is stored already, or none is wanted. An EncodeError says
+            that the result cannot be encoded.
         """
         state = _stored_state(ended)
         if state is None or not _is_wanted(call, state):
@@ -66,9 +64,7 @@ class Recorder:
         backend = self._backend
         is_final = state in states.READY_STATES
         try:
-            backend.native.put(
-                task_id, document, is_final, backend.expires_s(state), STORE_WAIT_S
-            )
+            backend.native.put(task_id, document, is_final, backend.expires_s(state), STORE_WAIT_S)
         except OperationalError as exc:
             logger.warning("Result of %s not stored yet, the worker will: %s", task_id, exc)
             return document

@@ -114,7 +114,7 @@ class WorkController:
         except WorkerShutdown as exc:
             self.exitcode = exc.code if isinstance(exc.code, int) else EX_FAILURE
         except Exception as exc:
-            logger.critical("Unrecoverable error: %r", exc, exc_info=True)  # noqa: LOG014
+            logger.critical("Unrecoverable error: %r", exc, exc_info=True)
             self.exitcode = EX_FAILURE
         finally:
             drain_rust_logs()
@@ -224,7 +224,7 @@ class WorkController:
         return True
 
     def _pause(self, wait_s: float) -> bool:
-        """Wait for a while, or until somebody asks to stop."""
+        # Wait for a while, or until somebody asks to stop.
         deadline_s = time.monotonic() + wait_s
         while not self._stop.is_asked and time.monotonic() < deadline_s:
             self._ended.wait(0.1)
@@ -313,4 +313,4 @@ def _never(wait_s: float) -> bool:  # noqa: ARG001 - the same shape as a pause
 
 def _print(text: str) -> None:
     if sys.__stdout__ is not None:
-        print(text, file=sys.__stdout__, flush=True)  # noqa: T201 - the worker's face
+        print(text, file=sys.__stdout__, flush=True)

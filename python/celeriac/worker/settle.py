@@ -83,7 +83,7 @@ def decide(outcome: Outcome, policy: AckPolicy) -> Settlement:
     return _TOLD_EARLY[settlement.state]
 
 
-def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:
+def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:  # noqa: C901, PLR0911, PLR0912 - a table
     match outcome:
         case Succeeded():
             return _SUCCEEDED

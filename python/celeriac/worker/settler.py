@@ -77,7 +77,7 @@ class Settler:
         self._carry_out(delivery, settlement, document)
 
     def _document(self, request: Request, outcome: Outcome, state: str) -> bytes | None:
-        """Make the document that the executing process could not make."""
+        # Make the document that the executing process could not make.
         exc = exception_for(outcome, request.task.name)
         if exc is None:
             return None
@@ -88,9 +88,7 @@ class Settler:
             return None
         return self._encoded(request.id, exc, state, context)
 
-    def _encoded(
-        self, task_id: str, exc: BaseException, state: str, context: Any
-    ) -> bytes | None:
+    def _encoded(self, task_id: str, exc: BaseException, state: str, context: Any) -> bytes | None:
         backend = self._backend
         if backend.is_disabled:
             return None

@@ -15,10 +15,8 @@ def unix_ms_of(text: str, zone: tzinfo) -> int:
         zone: The app's zone, which a time without an offset is in.
 
     Returns:
-        Milliseconds since 1970, rounded up: nothing starts early.
-
-    Raises:
-        DecodeError: ``text`` is not such a time.
+        Milliseconds since 1970, rounded up: nothing starts early. A DecodeError says that ``text``
+        is not such a time.
 
     Source:
         Celery attaches the *worker's* zone to a naive time.

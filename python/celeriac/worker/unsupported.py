@@ -56,7 +56,7 @@ def _of_tasks(tasks: Iterable[Any], options: Mapping[str, bool]) -> list[Unhonou
 
 
 def _own_attributes(task: Any) -> dict[str, Any]:
-    """What the task itself sets, not what a setting gives to all tasks."""
+    # What the task itself sets, not what a setting gives to all tasks.
     own: dict[str, Any] = {}
     for kind in reversed(type(task).__mro__):
         if kind.__module__.startswith("celeriac."):

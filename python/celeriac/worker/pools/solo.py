@@ -42,7 +42,7 @@ class SoloPool:
 
     def start(self, intake: Intake) -> None:  # noqa: ARG002 - no children to link
         """Note that a task of this process would wait for itself."""
-        _current.set_task_join_will_block(True)  # noqa: FBT003 - Celery's signature
+        _current.set_task_join_will_block(True)
 
     def submit(self, request: Request) -> None:
         """Execute a task.
@@ -51,6 +51,7 @@ class SoloPool:
             request: The task.
 
         Raises:
+            WorkerShutdown: The task asks the worker to stop.
             WorkerTerminate: A signal asked for a cold shutdown while the task ran.
         """
         host = self._host
@@ -89,4 +90,4 @@ class SoloPool:
 
     def stop(self, wait_s: float) -> None:  # noqa: ARG002 - nothing to wait for
         """End."""
-        _current.set_task_join_will_block(False)  # noqa: FBT003 - Celery's signature
+        _current.set_task_join_will_block(False)

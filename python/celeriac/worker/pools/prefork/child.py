@@ -57,7 +57,7 @@ class ChildMain:
         hear_nothing()
         multiprocessing.current_process().name = f"ForkPoolWorker-{slot}"
         self.app.set_current()
-        _current.set_task_join_will_block(True)  # noqa: FBT003 - Celery's signature
+        _current.set_task_join_will_block(True)
         code = 0
         try:
             channel = ChildChannel(fd)
@@ -67,7 +67,7 @@ class ChildMain:
             _work(channel, executor)
         except SystemExit as exc:
             code = _exit_code(exc)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a task may raise anything
             logger.critical("Child %s failed:\n%s", slot, traceback.format_exc())
             code = 1
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=code)

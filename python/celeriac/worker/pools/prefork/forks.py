@@ -65,10 +65,7 @@ class ForkServer:
         """Take what the server has said, without waiting.
 
         Returns:
-            Its reports, in order.
-
-        Raises:
-            ConnectionError: The server is gone.
+            Its reports, in order; a ConnectionError says that it is gone.
         """
         early, self._early = self._early, []
         return early + receive_reports(self._control)
@@ -81,10 +78,8 @@ class ForkServer:
             wait_s: How long, in seconds.
 
         Returns:
-            Its status as ``waitpid`` gives it; None if it has not ended.
-
-        Raises:
-            ConnectionError: The server is gone.
+            Its status as ``waitpid`` gives it; None if it has not ended. A ConnectionError says
+            that the server is gone.
         """
         deadline_s = time.monotonic() + wait_s
         while True:

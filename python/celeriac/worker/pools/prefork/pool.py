@@ -333,6 +333,6 @@ class PreforkPool:
 
 
 def _cause(how: str, seq: int) -> str:
-    """Word a death as Celery does: a job number only where a signal ended the process."""
+    # Word a death as Celery does: a job number only where a signal ended the process.
     job = f" Job: {seq}" if how.startswith("signal") else ""
     return f"Worker exited prematurely: {how}{job}."

@@ -1,5 +1,6 @@
 """Reach the broker before anything is consumed: one line a try, and what to do."""
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,26 +41,31 @@ def reach_broker(
     Source:
         Celery 5.7 tries again after 2, 4, 6 ... 30 seconds.
     """
-    tried = 0
-    while True:
-        try:
-            for queue in queues:
-                publisher.declare(queue, _TRY_WAIT_S)
-        except OperationalError as exc:
-            if max_tries and tried >= max_tries:
-                raise
-            tried += 1
-            pause_s = min(_FIRST_PAUSE_S + _STEP_S * (tried - 1), _LONGEST_PAUSE_S)
-            logger.error(  # noqa: TRY400 - one line a try
-                "consumer: Cannot connect to %s: %s. Is the broker running, and is broker_url "
-                "right? Trying again in %.2f seconds... (%d/%s)",
-                redacted(publisher.url),
-                exc,
-                pause_s,
-                tried,
-                max_tries or "forever",
-            )
-            if not pause(pause_s):
-                return False
-        else:
+    for tried in itertools.count(1):
+        error = _declare(publisher, queues)
+        if error is None:
             return True
+        if max_tries and tried > max_tries:
+            raise error
+        pause_s = min(_FIRST_PAUSE_S + _STEP_S * (tried - 1), _LONGEST_PAUSE_S)
+        logger.error(
+            "consumer: Cannot connect to %s: %s. Is the broker running, and is broker_url right? "
+            "Trying again in %.2f seconds... (%d/%s)",
+            redacted(publisher.url),
+            error,
+            pause_s,
+            tried,
+            max_tries or "forever",
+        )
+        if not pause(pause_s):
+            return False
+    return False
+
+
+def _declare(publisher: Publisher, queues: Sequence[dict[str, Any]]) -> OperationalError | None:
+    try:
+        for queue in queues:
+            publisher.declare(queue, _TRY_WAIT_S)
+    except OperationalError as exc:
+        return exc
+    return None

@@ -19,7 +19,6 @@ from celeriac.worker.outcome import (
 )
 from celeriac.worker.plan import ack_policy
 from celeriac.worker.request import Request
-from celeriac.worker.settle import AckPolicy
 from celeriac.worker.times import unix_ms_of
 
 __all__ = ("Door", "TurnedAway")
@@ -67,7 +66,7 @@ class Door:
         self._accept = accept
         self._now_ms = now_ms
         self._sender = sender
-        self._policies: dict[str, AckPolicy] = {}
+        self._policies: dict[str, Any] = {}
 
     def admit(self, delivery: Delivery) -> Request | TurnedAway:
         """Look at a message for the first time.

@@ -24,7 +24,11 @@ class Handlers:
     call: bool
 
     def watch_success(self) -> bool:
-        # Whether somebody may look for the stored result of a task that succeeded.
+        """Whether anybody may look for the result of a task that succeeded.
+
+        Returns:
+            Whether it must be stored before they are told.
+        """
         return bool(
             self.on_success
             or self.after_return
@@ -33,7 +37,11 @@ class Handlers:
         )
 
     def watch_failure(self) -> bool:
-        # Whether somebody may look for the stored result of a task that did not.
+        """Whether anybody may look for the result of a task that did not succeed.
+
+        Returns:
+            Whether it must be stored before they are told.
+        """
         return bool(
             self.on_failure
             or self.on_retry

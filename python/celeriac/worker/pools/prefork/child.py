@@ -65,6 +65,8 @@ class ChildMain:
             executor = Executor(self.app, self.hostname, self.accept)
             channel.ready()
             _work(channel, executor)
+        except EOFError:
+            code = 0  # The worker has told this child to stop, or is gone.
         except SystemExit as exc:
             code = _exit_code(exc)
         except BaseException:  # noqa: BLE001 - a task may raise anything
@@ -78,10 +80,7 @@ class ChildMain:
 
 def _work(channel: ChildChannel, executor: Executor) -> None:
     while True:
-        try:
-            job = channel.next(_IDLE_WAIT_S)
-        except EOFError:
-            return
+        job = channel.next(_IDLE_WAIT_S)
         if job is None:
             drain_rust_logs()
             continue

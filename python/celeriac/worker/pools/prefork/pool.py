@@ -97,11 +97,11 @@ class PreforkPool:
         deadline_s = time.monotonic() + wait_s
         for child in self._children.values():
             child.link.stop()
-        for child in self._children.values():
-            try:
+        try:
+            for child in self._children.values():
                 self._server.wait_exit(child.slot, max(0.0, deadline_s - time.monotonic()))
-            except ConnectionError:
-                break
+        except ConnectionError:
+            logger.warning("The fork server ended before its children did")
         for child in self._children.values():
             child.link.close()
         self._children.clear()

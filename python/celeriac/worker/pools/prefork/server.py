@@ -75,8 +75,8 @@ class _Server:
         self._run_child = run_child
         self._slots: dict[int, int] = {}
         self._ended, self._wakeup = socket.socketpair()
-        self._ended.setblocking(False)
-        self._wakeup.setblocking(False)
+        self._ended.settimeout(0)
+        self._wakeup.settimeout(0)
 
     def run(self) -> None:
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)

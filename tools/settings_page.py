@@ -18,10 +18,10 @@ PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """\
 # Configuration
 
-Names, defaults and meanings are Celery's; `app.conf` takes them in lower case, and the upper-case names of
-older versions are understood. The last column says whether celeriac honours a setting yet. One that it
-does not honour is named in a warning when a worker starts; where people rely on one to guard production,
-the worker does not start (`--allow-unsupported` starts it all the same).
+Names, defaults and meanings are Celery's; `app.conf` takes them in lower case, and the upper-case
+names of older versions are understood. The last column says whether celeriac honours a setting yet.
+One that it does not honour is named in a warning when a worker starts; where people rely on one to
+guard production, the worker does not start (`--allow-unsupported` starts it all the same).
 
 *This page is generated from `python/celeriac/settings/table.py` by `tools/settings_page.py`.*
 """

@@ -1,0 +1,19 @@
+"""Where messages go: queues, exchanges, and the rules that choose between them."""
+
+from celeriac.routing.entities import Broadcast, Exchange, Queue, binding, delivery_mode
+from celeriac.routing.queues import Queues
+from celeriac.routing.router import Destination, MapRoute, Router, destination, prepare
+
+__all__ = [
+    "Broadcast",
+    "Destination",
+    "Exchange",
+    "MapRoute",
+    "Queue",
+    "Queues",
+    "Router",
+    "binding",
+    "delivery_mode",
+    "destination",
+    "prepare",
+]

@@ -1,0 +1,205 @@
+"""Content types: which names exist, what they accept, and the codecs of Python's own.
+
+JSON and msgpack are the Rust module's; pickle and yaml are only used where they are asked for.
+
+Source:
+    kombu/serialization.py (names, content types, what is refused).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import pickle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celeriac import _native
+from celeriac.exceptions import (
+    ContentDisallowed,
+    DecodeError,
+    EncodeError,
+    SerializerNotInstalled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PICKLE_PROTOCOL = int(os.environ.get("PICKLE_PROTOCOL", pickle.DEFAULT_PROTOCOL))
+
+
+class Serializer(NamedTuple):
+    """A named way to turn values into bytes and back."""
+
+    name: str
+    content_type: str
+    content_encoding: str
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+def _yaml() -> Any:
+    try:
+        import yaml  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415 - optional
+    except ImportError:
+        message = "No yaml library is installed: pip install PyYAML."
+        raise SerializerNotInstalled(message) from None
+    return yaml
+
+
+def _load_pickle(data: bytes) -> Any:
+    return Unpickler(io.BytesIO(data)).load()
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads what Celery processes pickle: `celery.*` names are ours where we have them."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: D102 - inherited
+        if module.partition(".")[0] == "celery":
+            try:
+                return super().find_class(f"celeriac{module[6:]}", name)
+            except (ImportError, AttributeError):
+                pass
+        return super().find_class(module, name)
+
+
+_SERIALIZERS: dict[str, Serializer] = {}
+
+
+def register(
+    name: str,
+    encoder: Callable[[Any], bytes],
+    decoder: Callable[[bytes], Any],
+    content_type: str,
+    content_encoding: str = "utf-8",
+) -> None:
+    """Add a serializer, or replace one.
+
+    Args:
+        name: As in `task_serializer` and `accept_content`.
+        encoder: Turns a value into bytes.
+        decoder: Turns bytes into a value.
+        content_type: As in a message's `content_type`.
+        content_encoding: As in a message's `content_encoding`: ``utf-8`` or ``binary``.
+    """
+    _SERIALIZERS[name] = Serializer(name, content_type, content_encoding, encoder, decoder)
+
+
+register("json", _native.encode_json, _native.decode_json, "application/json")
+register(
+    "msgpack", _native.encode_msgpack, _native.decode_msgpack, "application/x-msgpack", "binary"
+)
+register(
+    "pickle",
+    functools.partial(pickle.dumps, protocol=PICKLE_PROTOCOL),
+    _load_pickle,
+    "application/x-python-serialize",
+    "binary",
+)
+register(
+    "yaml",
+    lambda value: _yaml().safe_dump(value).encode(),
+    lambda data: _yaml().safe_load(data),
+    "application/x-yaml",
+)
+_ALWAYS_ACCEPTED = frozenset({"", "application/data", "application/text"})
+
+
+def serializer(name: str) -> Serializer:
+    """Look a serializer up.
+
+    Args:
+        name: Its name, or its content type.
+
+    Returns:
+        The serializer.
+
+    Raises:
+        SerializerNotInstalled: There is none of this name.
+    """
+    found = _SERIALIZERS.get(name)
+    if found is None:
+        found = next((s for s in _SERIALIZERS.values() if s.content_type == name), None)
+    if found is None:
+        names = ", ".join(sorted(_SERIALIZERS))
+        message = f"No serializer is called {name!r}. There are: {names}."
+        raise SerializerNotInstalled(message)
+    return found
+
+
+def accepted(names: Iterable[str] | None) -> frozenset[str] | None:
+    """Turn `accept_content` into content types.
+
+    Args:
+        names: Names or content types; None accepts all.
+
+    Returns:
+        Content types, or None.
+    """
+    if names is None:
+        return None
+    return frozenset(n if "/" in n else serializer(n).content_type for n in names)
+
+
+def dumps(value: Any, name: str) -> tuple[str, str, bytes]:
+    """Encode a value.
+
+    Args:
+        value: Any value the serializer can carry.
+        name: The serializer's name.
+
+    Returns:
+        Content type, content encoding and bytes.
+
+    Raises:
+        EncodeError: The serializer cannot carry it.
+        SerializerNotInstalled: There is none of this name, or its library is missing.
+    """
+    chosen = serializer(name)
+    try:
+        return chosen.content_type, chosen.content_encoding, chosen.encode(value)
+    except (EncodeError, SerializerNotInstalled):
+        raise
+    except Exception as exc:
+        message = f"{chosen.name} cannot carry this value: {type(exc).__name__}: {exc}"
+        raise EncodeError(message) from exc
+
+
+def loads(
+    data: bytes,
+    content_type: str | None,
+    content_encoding: str | None = None,
+    accept: frozenset[str] | None = None,
+) -> Any:
+    """Decode a value, if its content type is accepted.
+
+    Args:
+        data: The bytes.
+        content_type: A content type or a serializer's name; missing means plain data.
+        content_encoding: ``binary``, or the charset of text.
+        accept: What `accepted` made; None accepts all.
+
+    Returns:
+        The value; bytes or text for content types that are no serializer's.
+
+    Raises:
+        ContentDisallowed: The content type is not accepted.
+        DecodeError: The bytes are not what the content type says.
+        SerializerNotInstalled: The serializer's library is missing.
+    """
+    kind = content_type or "application/data"
+    chosen = next((s for s in _SERIALIZERS.values() if kind in {s.content_type, s.name}), None)
+    mime = chosen.content_type if chosen else kind
+    if accept is not None and mime not in accept and mime not in _ALWAYS_ACCEPTED:
+        label = chosen.name if chosen else mime
+        message = f"Refusing to deserialize untrusted content of type {label} ({mime})"
+        raise ContentDisallowed(message)
+    try:
+        if chosen:
+            return chosen.decode(data)
+        return data if content_encoding in {None, "binary"} else data.decode(content_encoding)
+    except (DecodeError, SerializerNotInstalled):
+        raise
+    except Exception as exc:
+        message = f"The body is not {mime}: {type(exc).__name__}: {exc}"
+        raise DecodeError(message) from exc

@@ -56,6 +56,7 @@ class LocalStack:
 
 class _ThreadState(threading.local):
     current_app: App | None = None
+    join_allowed: bool | None = None
 
 
 default_app: App | None = None
@@ -201,10 +202,22 @@ def set_task_join_will_block(blocks: bool) -> None:  # noqa: FBT001 - Celery's s
     _join_will_block = blocks
 
 
+def set_join_allowed_here(*, allowed: bool | None) -> bool | None:
+    """Override that for this thread; None ends the override.
+
+    Returns:
+        The override before.
+    """
+    before, _tls.join_allowed = _tls.join_allowed, allowed
+    return before
+
+
 def task_join_will_block() -> bool:
     """Say whether waiting for a result may be a deadlock here.
 
     Returns:
         True inside a worker's tasks, unless `allow_join_result` is in force.
     """
+    if _tls.join_allowed is not None:
+        return not _tls.join_allowed
     return _join_will_block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from celeriac.exceptions import ImproperlyConfigured
@@ -63,6 +63,8 @@ class Settings(MutableMapping[str, Any]):
             "prefix": "",
             "version": 0,
             "deprecated_settings": deprecated_settings,
+            "pending": None,
+            "loaded": None,
         }
         self.__dict__.update(state)
         self.update(changes or {})
@@ -73,8 +75,31 @@ class Settings(MutableMapping[str, Any]):
     prefix: str
     #: Counts changes, so that who has derived something from settings knows when to derive anew.
     version: int
+    #: Loads the configuration; called once, when the first setting is read.
+    pending: Callable[[], None] | None
+    loaded: Mapping[str, Any] | None
+
+    def resolve(self) -> None:
+        """Load the configuration, if that was put off."""
+        load, self.__dict__["pending"] = self.pending, None
+        if load is not None:
+            try:
+                load()
+            except BaseException:
+                # The next read tries again, and says again what is wrong.
+                self.__dict__["pending"] = load
+                raise
+
+    def reset(self, load: Callable[[], None]) -> None:
+        """Forget the configuration that was loaded, and have another loaded when needed."""
+        if self.loaded is not None:
+            self.defaults.remove(self.loaded)
+        self.__dict__.update(loaded=None, pending=load)
+        self.touch()
 
     def _lookup(self, key: str) -> Any:
+        if self.pending is not None:
+            self.resolve()
         name = new_name(key)
         for variable in _ENVIRONMENT.get(name, ()):
             if os.environ.get(variable):
@@ -124,6 +149,7 @@ class Settings(MutableMapping[str, Any]):
         return isinstance(key, str) and self._lookup(key) is not _MISSING
 
     def __iter__(self) -> Iterator[str]:
+        self.resolve()
         seen: dict[str, None] = {}
         for layer in (DEFAULTS, *reversed(self.defaults), self.changes):
             seen.update(dict.fromkeys(layer))
@@ -158,7 +184,8 @@ class Settings(MutableMapping[str, Any]):
         """
         if namespace:
             self.__dict__["prefix"] = namespace.rstrip("_") + "_"
-        self.defaults.insert(0, read_config(config, namespace))
+        self.__dict__["loaded"] = loaded = read_config(config, namespace)
+        self.defaults.insert(0, loaded)
         self.touch()
 
     def first(self, *keys: str) -> Any:
@@ -211,6 +238,7 @@ class Settings(MutableMapping[str, Any]):
         Returns:
             Whether any layer above the table has one (None does not count).
         """
+        self.resolve()
         name = new_name(key)
         if any(os.environ.get(variable) for variable in _ENVIRONMENT.get(name, ())):
             return True
@@ -224,6 +252,7 @@ class Settings(MutableMapping[str, Any]):
         Returns:
             Names and values of all layers above the table.
         """
+        self.resolve()
         merged: dict[str, Any] = {}
         for layer in (*reversed(self.defaults), self.changes):
             merged.update(layer)

@@ -1,0 +1,184 @@
+"""Executing a task where it is called: `task.apply` and `task_always_eager`.
+
+Source:
+    celery/app/task.py ``apply`` (arguments, states).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celeriac import signals, states
+from celeriac._current import pop_task, push_task
+from celeriac.app.context import Context
+from celeriac.canvas import maybe_signature
+from celeriac.exceptions import Ignore, Reject, Retry
+from celeriac.result import EagerResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def apply(
+    task: Any,
+    args: Any,
+    kwargs: Mapping[str, Any] | None,
+    task_id: str | None,
+    retries: int | None,
+    throw: bool | None,  # noqa: FBT001 - Celery's argument
+    options: dict[str, Any],
+) -> EagerResult:
+    """Execute a task in this process, with its request, handlers, signals and links.
+
+    Args:
+        task: The task.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        task_id: Its id; a new one by default.
+        retries: How often it was retried.
+        throw: Whether its exception is raised; `task_eager_propagates` by default.
+        options: Others of the call.
+
+    Returns:
+        Its result.
+    """
+    conf = task.app.conf
+    throw = conf.task_eager_propagates if throw is None else throw
+    request = _request(task, tuple(args or ()), dict(kwargs or {}), task_id, retries or 0, options)
+    state, value, text = run(task, request)
+    if isinstance(value, Retry) and value.sig is not None:
+        return value.sig.apply(retries=(retries or 0) + 1, throw=throw)  # type: ignore[no-any-return]
+    if throw and state in states.PROPAGATE_STATES:
+        raise value
+    result = EagerResult(request.id, value, state, traceback=text, name=task.name)
+    if task.store_eager_result and not task.ignore_result:
+        task.backend.store_result(request.id, value, state, text, request=request)
+    return result
+
+
+def instead_of_sending(
+    task: Any, args: Any, kwargs: Mapping[str, Any] | None, task_id: str | None, options: Any
+) -> EagerResult:
+    """Execute a task in place of sending it: its arguments travel through the serializer.
+
+    Returns:
+        Its result.
+    """
+    return apply(task, args, kwargs, task_id, options.pop("retries", 0), None, options)
+
+
+def _request(
+    task: Any, args: Any, kwargs: Any, task_id: str | None, retries: int, options: dict[str, Any]
+) -> Context:
+    task_id = task_id or str(uuid.uuid4())
+    link, errbacks = _listed(options.get("link")), _listed(options.get("link_error"))
+    info = {
+        "is_eager": True,
+        "exchange": options.get("exchange"),
+        "routing_key": options.get("routing_key"),
+        "priority": options.get("priority"),
+    }
+    return Context(
+        id=task_id,
+        task=task.name,
+        retries=retries,
+        is_eager=True,
+        called_directly=False,
+        args=args,
+        kwargs=kwargs,
+        logfile=options.get("logfile"),
+        loglevel=options.get("loglevel") or 0,
+        hostname=None,
+        callbacks=link,
+        errbacks=errbacks,
+        headers=options.get("headers"),
+        ignore_result=options.get("ignore_result", False),
+        delivery_info=info,
+        root_id=options.get("root_id") or task_id,
+        parent_id=options.get("parent_id"),
+        group=options.get("group_id"),
+        group_index=options.get("group_index"),
+    )
+
+
+def _listed(value: Any) -> list[Any] | None:
+    if value is None:
+        return None
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def run(task: Any, request: Context) -> tuple[str, Any, str | None]:
+    """Run a task under its request.
+
+    Returns:
+        The state, the value or exception, and the traceback as text.
+    """
+    task_id, args, kwargs = request.id, request.args, request.kwargs
+    push_task(task)
+    task.request_stack.push(request)
+    state, value, text = states.SUCCESS, None, None
+    try:
+        call = {"task_id": task_id, "task": task, "args": args, "kwargs": kwargs}
+        signals.task_prerun.send(sender=task, **call)
+        task.before_start(task_id, args, kwargs)
+        state, value, text, einfo = _outcome(task, request)
+        _hand_on(task, request, state, value, einfo)
+        if state not in {states.IGNORED, states.REJECTED}:
+            task.after_return(state, value, task_id, args, kwargs, einfo)
+        signals.task_postrun.send(sender=task, **call, retval=value, state=state)
+    finally:
+        task.request_stack.pop()
+        pop_task()
+    return state, value, text
+
+
+def _outcome(task: Any, request: Context) -> tuple[str, Any, str | None, Any]:
+    body = task if _has_own_call(task) else task.run
+    try:
+        return states.SUCCESS, body(*request.args, **request.kwargs), None, None
+    except Ignore as exc:
+        return states.IGNORED, exc, None, None
+    except Reject as exc:
+        return states.REJECTED, exc, None, None
+    except Retry as exc:
+        return states.RETRY, exc, _text(), sys.exc_info()
+    except Exception as exc:  # noqa: BLE001 - a task is the user's code
+        return states.FAILURE, exc, _text(), sys.exc_info()
+
+
+def _has_own_call(task: Any) -> bool:
+    from celeriac.app.task import Task  # noqa: PLC0415 - tasks import this module
+
+    return type(task).__call__ is not Task.__call__
+
+
+def _text() -> str:
+    return traceback.format_exc()
+
+
+def _hand_on(task: Any, request: Context, state: str, value: Any, einfo: Any) -> None:
+    task_id, args, kwargs = request.id, request.args, request.kwargs
+    if state == states.SUCCESS:
+        for callback in request.callbacks or ():
+            maybe_signature(callback, app=task.app).apply_async((value,))
+        task.on_success(value, task_id, args, kwargs)
+        signals.task_success.send(sender=task, result=value)
+    elif state == states.RETRY:
+        task.on_retry(value.exc, task_id, args, kwargs, einfo)
+        signals.task_retry.send(sender=task, request=request, reason=value, einfo=einfo)
+    elif state == states.FAILURE:
+        for errback in request.errbacks or ():
+            maybe_signature(errback, app=task.app).apply_async((task_id,))
+        task.on_failure(value, task_id, args, kwargs, einfo)
+        signals.task_failure.send(
+            sender=task,
+            task_id=task_id,
+            exception=value,
+            args=args,
+            kwargs=kwargs,
+            traceback=value.__traceback__,
+            einfo=einfo,
+        )

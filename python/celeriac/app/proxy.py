@@ -1,0 +1,193 @@
+"""Stand-ins for objects that are made, or looked up, when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_set = object.__setattr__
+_get = object.__getattribute__
+
+
+class Proxy:
+    """Acts like the object that a function returns, asked for at each use.
+
+    Args:
+        local: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        name: `__name__` of the proxy.
+
+    """
+
+    __slots__ = ("__dict__", "_args", "_doc", "_kwargs", "_local", "_name")
+
+    def __init__(
+        self,
+        local: Callable[..., Any],
+        args: Any = None,
+        kwargs: Any = None,
+        name: str | None = None,
+        __doc__: str | None = None,
+    ) -> None:
+        _set(self, "_local", local)
+        _set(self, "_args", args or ())
+        _set(self, "_kwargs", kwargs or {})
+        _set(self, "_name", name)
+        _set(self, "_doc", __doc__)
+
+    def _get_current_object(self) -> Any:
+        local = _get(self, "_local")
+        return local(*_get(self, "_args"), **_get(self, "_kwargs"))
+
+    @property
+    def __class__(self) -> Any:
+        return type(self._get_current_object())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._get_current_object(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._get_current_object(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._get_current_object(), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._get_current_object()(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return repr(self._get_current_object())
+
+    def __str__(self) -> str:
+        return str(self._get_current_object())
+
+    def __dir__(self) -> list[str]:
+        return dir(self._get_current_object())
+
+    def __bool__(self) -> bool:
+        return bool(self._get_current_object())
+
+    def __hash__(self) -> int:
+        return hash(self._get_current_object())
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._get_current_object() == other)
+
+    def __ne__(self, other: object) -> bool:
+        return bool(self._get_current_object() != other)
+
+    def __reduce__(self) -> Any:
+        return self._get_current_object().__reduce__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._get_current_object().__reduce_ex__(protocol)
+
+
+def _forward(name: str) -> Any:
+    function = getattr(operator, name)
+
+    def method(self: Proxy, *args: Any) -> Any:
+        return function(self._get_current_object(), *args)
+
+    return method
+
+
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__getitem__", "__setitem__", "__delitem__"):
+    setattr(Proxy, _name, _forward(_name))
+for _name in ("__contains__", "__add__", "__or__", "__and__"):
+    setattr(Proxy, _name, _forward(_name))
+Proxy.__len__ = lambda self: len(self._get_current_object())  # type: ignore[attr-defined]
+Proxy.__iter__ = lambda self: iter(self._get_current_object())  # type: ignore[attr-defined]
+Proxy.__enter__ = lambda self: self._get_current_object().__enter__()  # type: ignore[attr-defined]
+Proxy.__exit__ = lambda self, *exc: self._get_current_object().__exit__(*exc)  # type: ignore[attr-defined]
+
+
+class PromiseProxy(Proxy):
+    """A proxy whose object is made once, at the first use."""
+
+    __slots__ = ("_then", "_thing")
+
+    def _get_current_object(self) -> Any:
+        try:
+            return _get(self, "_thing")
+        except AttributeError:
+            return self.__evaluate__()
+
+    def __then__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function once the object is made (at once if it is).
+
+        Returns:
+            What the function returned, if it was called.
+        """
+        if self.__evaluated__():
+            return fun(*args, **kwargs)
+        try:
+            pending = _get(self, "_then")
+        except AttributeError:
+            pending = []
+            _set(self, "_then", pending)
+        pending.append((fun, args, kwargs))
+        return None
+
+    def __evaluated__(self) -> bool:
+        """Say whether the object is made.
+
+        Returns:
+            Whether it is.
+        """
+        try:
+            _get(self, "_thing")
+        except AttributeError:
+            return False
+        return True
+
+    def __maybe_evaluate__(self) -> Any:
+        """Make the object if it is not made yet.
+
+        Returns:
+            The object.
+        """
+        return self._get_current_object()
+
+    def __evaluate__(self) -> Any:
+        """Make the object.
+
+        Returns:
+            The object.
+        """
+        thing = Proxy._get_current_object(self)
+        _set(self, "_thing", thing)
+        try:
+            pending = _get(self, "_then")
+        except AttributeError:
+            pending = []
+        for fun, args, kwargs in pending:
+            fun(*args, **kwargs)
+        return thing
+
+
+def maybe_evaluate(obj: Any) -> Any:
+    """Make the object behind a promise.
+
+    Returns:
+        The object; anything else is returned as it is.
+    """
+    made = getattr(type(obj), "__maybe_evaluate__", None)
+    return made(obj) if made else obj
+
+
+def try_import(module: str, default: Any = None) -> Any:
+    """Import a module that may be missing.
+
+    Returns:
+        The module, or `default`.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return default

@@ -1,0 +1,328 @@
+"""From the options of a call to a published message.
+
+The fast path is one call into the Rust module with a template that was made once for the task and
+its destination. Where a signal has receivers, or the serializer is one of Python's, the message is
+built here instead (`celeriac.message`), so that it can be seen and changed.
+
+Source:
+    celery/app/base.py ``send_task``, celery/app/amqp.py ``send_task_message``.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celeriac import _native, broker, message, signals
+from celeriac._current import get_current_worker_task
+from celeriac.nodenames import anon_nodename
+from celeriac.routing import destination
+from celeriac.timestamps import absolute, is_naive, maybe_make_aware
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIRM_WAIT_S = 30.0
+_NATIVE_SERIALIZERS = frozenset({"json", "msgpack"})
+
+
+class Prepared(NamedTuple):
+    """A destination, and the template of the messages that go there."""
+
+    common: message.Common
+    template: Any  # `_native.Template`; None where the serializer is not native
+    queue: str | None
+
+
+class Sender:
+    """Publishes the messages of one application.
+
+    Args:
+        app: The application.
+
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self._prepared: dict[Any, Prepared] = {}
+        self._made_for: Any = None
+
+    def send(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
+        """Publish a call and wait until the broker has it.
+
+        Args:
+            name: The task's name.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            options: Those of `Celery.send_task`; used up.
+
+        Returns:
+            The task's id, and a subscription to its result or None.
+        """
+        args, kwargs = _checked(args, kwargs)
+        window = options.pop("publisher", None) or options.pop("producer", None)
+        options.pop("producer", None)
+        retry = options.pop("retry", None)
+        policy = options.pop("retry_policy", None)
+        conf = self.app.conf
+        _inherit(conf, options)
+        task_id = options.pop("task_id", None) or str(uuid.uuid4())
+        ignored = bool(options.get("ignore_result"))
+        prepared = self._prepare(name, args, kwargs, options)
+        call = self._call(task_id, options)
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            send = self._visible(prepared, call, args, kwargs, window, policy)
+        elif prepared.template is None:
+            send = self._slow(prepared, call, args, kwargs, window)
+        else:
+            results = None if ignored or window is not None else self._results()
+            send = self._fast(prepared, call, args, kwargs, window, results)
+        subscription = broker.publish_with_retries(
+            send,
+            policy or conf.task_publish_retry_policy,
+            retry=conf.task_publish_retry if retry is None else bool(retry),
+        )
+        return task_id, subscription
+
+    # Paths -------------------------------------------------------------------------------------
+
+    def _fast(self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any, results: Any) -> Any:
+        if window is not None:
+            return lambda: window.publish(prepared.template, args, kwargs, call)
+        publisher = broker.publisher(self.app)
+        template = prepared.template
+
+        def send() -> Any:
+            return publisher.publish(template, args, kwargs, call, results, CONFIRM_WAIT_S)[1]
+
+        return send
+
+    def _slow(self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any) -> Any:
+        built = message.build(prepared.common, call, args, kwargs)
+        return self._parts(prepared, built, window, call)
+
+    def _visible(
+        self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any, policy: Any
+    ) -> Any:
+        common = prepared.common
+        built = message.build(common, call, args, kwargs)
+        exchange = call.get("exchange", common.exchange)
+        routing_key = call.get("routing_key", common.routing_key)
+        signals.before_task_publish.send(
+            sender=common.task,
+            body=built.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            declare=list(common.declare),
+            headers=built.headers,
+            properties=built.properties,
+            retry_policy=policy,
+        )
+        parts = self._parts(prepared, built, window, call)
+
+        def send() -> Any:
+            subscription = parts()
+            signals.after_task_publish.send(
+                sender=common.task,
+                body=built.body,
+                headers=built.headers,
+                exchange=exchange,
+                routing_key=routing_key,
+            )
+            return subscription
+
+        return send
+
+    def _parts(
+        self, prepared: Prepared, built: message.TaskMessage, window: Any, call: Mapping[str, Any]
+    ) -> Any:
+        common = prepared.common
+        properties, body = message.encode(built, common.serializer)
+        exchange = call.get("exchange", common.exchange)
+        routing_key = call.get("routing_key", common.routing_key)
+        parts = (built.headers, properties, body, exchange, routing_key, common.declare)
+        if window is not None:
+            return lambda: window.publish_parts(*parts)
+        publisher = broker.publisher(self.app)
+        results = None if built.headers.get("ignore_result") else self._results()
+        return lambda: publisher.publish_parts(*parts, results, CONFIRM_WAIT_S)
+
+    def _results(self) -> Any:
+        return self.app.backend.native
+
+    # Preparing ---------------------------------------------------------------------------------
+
+    def _prepare(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Prepared:
+        """Find the destination and template of a call, making them when first needed."""
+        app = self.app
+        state = (app.conf.version, os.getpid(), id(app.amqp.router))
+        if state != self._made_for:
+            self._prepared.clear()
+            self._made_for = state
+        router = app.amqp.router
+        route_name = options.pop("route_name", None) or name
+        task_type = options.pop("task_type", None)
+        own = tuple(options.pop(key, None) for key in _ROUTING)
+        serializer = options.pop("serializer", None)
+        ignore = options.get("ignore_result")
+        key = (name, route_name, own, serializer, ignore) if router.is_static else None
+        found = self._prepared.get(key) if key is not None and _is_hashable(key) else None
+        if found is not None:
+            return found
+        given = {k: v for k, v in zip(_ROUTING, own, strict=True) if v is not None}
+        routed = router.route(given, route_name, args, kwargs, task_type=task_type)
+        serializer = serializer or routed.pop("serializer", None) or app.conf.task_serializer
+        made = self._made(name, routed, serializer, ignore)
+        if key is not None and _is_hashable(key) and len(self._prepared) < _MAX_PREPARED:
+            self._prepared[key] = made
+        return made
+
+    def _made(self, name: str, routed: Mapping[str, Any], serializer: str, ignore: Any) -> Prepared:
+        app = self.app
+        where = destination(routed, app.conf)
+        priority = routed.get("priority")
+        common = message.Common(
+            task=name,
+            origin=anon_nodename(),
+            exchange=where.exchange,
+            routing_key=where.routing_key,
+            declare=where.declare,
+            serializer=serializer,
+            reply_to=app.thread_oid,
+            shadow=None,
+            timelimit=(None, None),
+            ignore_result=ignore,
+            delivery_mode=where.delivery_mode,
+            priority=app.conf.task_default_priority if priority is None else priority,
+            repr_max_levels=app.conf.task_repr_maxlevels,
+        )
+        fields = common._asdict()
+        native = serializer in _NATIVE_SERIALIZERS
+        return Prepared(common, _native.Template(**fields) if native else None, where.queue)
+
+    def _call(self, task_id: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Translate options into what differs from call to call (see `message.build`)."""
+        call: dict[str, Any] = {"task_id": task_id, "reply_to": self.app.thread_oid}
+        if options:
+            self._times(call, options)
+            _limits(call, options)
+            _links(call, options)
+            _stamps(call, options)
+            for option, key in _CALL_KEYS.items():
+                value = options.pop(option, None)
+                if value is not None:
+                    call[key] = value
+            for name in _IGNORED:
+                options.pop(name, None)
+            extra = {key: value for key, value in options.items() if value is not None}
+            if extra:
+                call["properties"] = extra
+        return call
+
+    def _times(self, call: dict[str, Any], options: dict[str, Any]) -> None:
+        countdown, eta = options.pop("countdown", None), options.pop("eta", None)
+        expires = options.pop("expires", None)
+        if countdown is None and eta is None and expires is None:
+            return
+        now = self.app.now()
+        if countdown is not None:
+            eta = now + timedelta(seconds=countdown)
+        if eta is not None:
+            call["eta"] = eta.isoformat() if isinstance(eta, datetime) else str(eta)
+        if expires is not None:
+            moment = absolute(expires, now)
+            if moment is not None:
+                # Compat: an explicit time is written as it was given, text included.
+                call["expires"] = expires if isinstance(expires, str) else moment.isoformat()
+                call["expiration"] = _left_ms(moment, now)
+
+
+_MAX_PREPARED = 10_000
+_ROUTING = ("queue", "exchange", "routing_key", "exchange_type", "priority", "delivery_mode")
+_CALL_KEYS = {
+    "group_id": "group",
+    "group_index": "group_index",
+    "retries": "retries",
+    "root_id": "root_id",
+    "parent_id": "parent_id",
+    "argsrepr": "argsrepr",
+    "kwargsrepr": "kwargsrepr",
+    "origin": "origin",
+    "shadow": "shadow",
+    "replaced_task_nesting": "replaced_task_nesting",
+    "headers": "headers",
+    "reply_to": "reply_to",
+    "correlation_id": "correlation_id",
+    "chain": "chain",
+    "chord": "chord",
+}
+#: Options that say something to this side only.
+_IGNORED = (
+    "add_to_parent", "connection", "router", "result_cls", "ignore_result", "compression",
+    "immediate", "mandatory", "link", "link_error", "timeout", "confirm_timeout", "declare",
+)  # fmt: skip
+
+
+def _checked(args: Any, kwargs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    args = () if args is None else args
+    kwargs = {} if kwargs is None else kwargs
+    if not isinstance(args, (list, tuple)):
+        text = f"task args must be a list or tuple, not {type(args).__name__}"
+        raise TypeError(text)
+    if not isinstance(kwargs, Mapping):
+        text = f"task keyword arguments must be a mapping, not {type(kwargs).__name__}"
+        raise TypeError(text)
+    return args, kwargs
+
+
+def _inherit(conf: Any, options: dict[str, Any]) -> None:
+    """Take root, parent and priority from the task that runs here."""
+    parent = get_current_worker_task()
+    if parent is None:
+        return
+    request = parent.request
+    if not options.get("root_id"):
+        options["root_id"] = request.root_id or request.id
+    if not options.get("parent_id"):
+        options["parent_id"] = request.id
+    if conf.task_inherit_parent_priority and options.get("priority") is None:
+        options["priority"] = (request.delivery_info or {}).get("priority")
+
+
+def _is_hashable(key: Any) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
+
+
+def _limits(call: dict[str, Any], options: dict[str, Any]) -> None:
+    hard, soft = options.pop("time_limit", None), options.pop("soft_time_limit", None)
+    if hard is not None or soft is not None:
+        call["timelimit"] = (hard, soft)
+
+
+def _links(call: dict[str, Any], options: dict[str, Any]) -> None:
+    for option, key in (("link", "callbacks"), ("link_error", "errbacks")):
+        value = options.pop(option, None)
+        if value:
+            call[key] = list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _stamps(call: dict[str, Any], options: dict[str, Any]) -> None:
+    names = options.pop("stamped_headers", None)
+    stamps = dict(options.pop("stamps", None) or {})
+    if names:
+        stamps.update({name: options.pop(name) for name in names if name in options})
+        call["stamped_headers"] = sorted(names)
+    if stamps:
+        call["stamps"] = {key: stamps[key] for key in stamps if not names or key in names}
+
+
+def _left_ms(moment: datetime, now: datetime) -> str:
+    aware = maybe_make_aware(moment, now.tzinfo, naive_as_utc=False) if is_naive(moment) else moment
+    return str(max(0, int((aware - now).total_seconds() * 1000)))

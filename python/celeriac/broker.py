@@ -1,0 +1,251 @@
+"""This process's connections to brokers: one publisher for each URL, given up after a fork."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celeriac import _native
+from celeriac.exceptions import OperationalError
+from celeriac.retry import delays_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celeriac._protocols import App
+
+logger = logging.getLogger("celeriac.broker")
+
+CELERY_DEFAULT_URL = "amqp://localhost"
+PATH_VARIABLE = "CELERIAC_DB"
+FILE_NAME = "celeriac.db"
+CLOSE_WAIT_S = 5.0
+
+
+# Where to ----------------------------------------------------------------------------------------
+
+
+def is_embedded(app: App) -> bool:
+    """Say whether the application uses the embedded queue.
+
+    Args:
+        app: The application.
+
+    Returns:
+        True only when neither a broker nor a result backend is set anywhere: arguments, settings
+        or environment.
+    """
+    conf = app.conf
+    names = ("broker_url", "broker_read_url", "broker_write_url", "result_backend")
+    if any(conf.is_set(name) for name in names):
+        return False
+    # Compat: the parts of an address that Celery 2 had.
+    return not any(conf.is_set(f"broker_{part}") for part in ("host", "transport"))
+
+
+def embedded_path(app: App) -> Path:
+    """Find the file of the embedded queue.
+
+    Args:
+        app: The application.
+
+    Returns:
+        ``$CELERIAC_DB``, otherwise a file beside the top-level package or module that defines the
+        application, so that producers and workers with different working directories meet in one.
+        Absolute.
+    """
+    given = os.environ.get(PATH_VARIABLE)
+    if given:
+        return Path(given).absolute()
+    return _folder_of(getattr(app, "defined_in", None)).absolute() / FILE_NAME
+
+
+def _folder_of(module_name: str | None) -> Path:
+    module = sys.modules.get(module_name or "")
+    spec = getattr(module, "__spec__", None)
+    # `python -m proj.app` runs it as `__main__`; its spec has the name that others import.
+    name = spec.name if spec is not None else module_name or ""
+    top = sys.modules.get(name.partition(".")[0], module)
+    for path in (getattr(top, "__file__", None), *_search_paths(top)):
+        if path:
+            folder = Path(path).absolute().parent
+            # A package's directory is not beside it; a script inside of one belongs to it.
+            while (folder / "__init__.py").exists():
+                folder = folder.parent
+            return folder
+    return Path.cwd()
+
+
+def _search_paths(module: Any) -> list[str]:
+    # A package without `__init__.py` has directories, and no file.
+    return [str(Path(path) / "x") for path in getattr(module, "__path__", ())][:1]
+
+
+def embedded_url(app: App) -> str:
+    """Return the URL of the embedded queue, which is its result store, too.
+
+    Args:
+        app: The application.
+
+    Returns:
+        ``sqlite:///<absolute path>``.
+    """
+    return f"sqlite:///{embedded_path(app)}"
+
+
+def announcement(app: App) -> str | None:
+    """Word what people must know about the embedded queue.
+
+    Args:
+        app: The application.
+
+    Returns:
+        One line for the worker's banner and the first publish; None if a broker is configured.
+    """
+    if not is_embedded(app):
+        return None
+    return (
+        f"no broker_url: embedded queue {embedded_path(app)}; Celery would use {CELERY_DEFAULT_URL}"
+    )
+
+
+def read_url(app: App) -> tuple[str, dict[str, Any]]:
+    """Say where workers take messages from.
+
+    Args:
+        app: The application.
+
+    Returns:
+        The URL, and the broker's options.
+    """
+    return _url(app, "broker_read_url")
+
+
+def write_url(app: App) -> tuple[str, dict[str, Any]]:
+    """Say where messages are sent to.
+
+    Args:
+        app: The application.
+
+    Returns:
+        The URL, and the broker's options.
+    """
+    return _url(app, "broker_write_url")
+
+
+def _url(app: App, setting: str) -> tuple[str, dict[str, Any]]:
+    options = dict(app.conf.broker_transport_options or {})
+    if is_embedded(app):
+        return embedded_url(app), options
+    url = app.conf[setting] or CELERY_DEFAULT_URL
+    if isinstance(url, (list, tuple)):
+        url = ";".join(url)
+    if "://" not in url:
+        # Compat: `broker_url="redis"` means the server on this machine.
+        url = f"{url}://"
+    return url, options
+
+
+# Publishers --------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_publishers: dict[tuple[str, str], _native.Publisher] = {}
+# What a fork inherited is kept, and never touched: closing it would write to the parent's sockets.
+_inherited: list[Any] = []
+_announced: set[str] = set()
+
+
+def publisher(app: App) -> _native.Publisher:
+    """Return this process's publisher for an application, opening it if need be.
+
+    Args:
+        app: The application.
+
+    Returns:
+        The publisher. No I/O happens before it is used.
+    """
+    url, options = write_url(app)
+    key = (url, json.dumps(options, sort_keys=True, default=repr))
+    found = _publishers.get(key)
+    if found is None:
+        with _lock:
+            found = _publishers.get(key)
+            if found is None:
+                found = _publishers[key] = _native.Publisher(url, options)
+        _announce(app)
+    return found
+
+
+def _announce(app: App) -> None:
+    line = announcement(app)
+    if line is not None and line not in _announced:
+        _announced.add(line)
+        logger.warning("%s", line)
+
+
+def publish_with_retries(
+    send: Callable[[], Any],
+    policy: Mapping[str, Any] | None,
+    *,
+    retry: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Any:
+    """Call `send` until it succeeds or the policy is used up.
+
+    Args:
+        send: Publishes once; the same task id each time.
+        policy: As in `task_publish_retry_policy`; None for the default: 3 more tries after 0, 0.2
+            and 0.2 seconds.
+        retry: False tries once.
+        sleep: Waits a number of seconds.
+
+    Returns:
+        What `send` returned.
+
+    Raises:
+        OperationalError: The broker could not be reached, or has refused.
+    """
+    waits = delays_s(policy) if retry else iter(())
+    while True:
+        try:
+            return send()
+        except OperationalError:
+            wait_s = next(waits, None)
+            if wait_s is None:
+                raise
+            sleep(wait_s)
+
+
+def close_all(wait_s: float = CLOSE_WAIT_S) -> None:
+    """Close all publishers of this process; what could not be sent is logged.
+
+    Args:
+        wait_s: Seconds each may take to send what it still holds.
+    """
+    with _lock:
+        items = list(_publishers.items())
+        _publishers.clear()
+    for (url, _), open_one in items:
+        try:
+            open_one.close(wait_s)
+        except OperationalError as exc:
+            logger.error("Not everything was sent to %s: %s", _native.redacted(url), exc)  # noqa: TRY400
+
+
+def _forked() -> None:
+    global _lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
+    _lock = threading.Lock()
+    _inherited.append(dict(_publishers))
+    _publishers.clear()
+    _native.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_forked)
+atexit.register(close_all)

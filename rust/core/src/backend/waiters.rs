@@ -130,6 +130,11 @@ impl Waiters {
         self.shared.by_id.lock().contains_key(id)
     }
 
+    /// How many ids are waited for.
+    pub fn len(&self) -> usize {
+        self.shared.by_id.lock().len()
+    }
+
     /// Whether nobody waits for anything.
     pub fn is_empty(&self) -> bool {
         self.shared.by_id.lock().is_empty()

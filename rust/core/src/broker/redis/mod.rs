@@ -1,19 +1,34 @@
-//! The redis broker.
+//! Redis as kombu uses it: lists, a record of what is unacked, and scripts between them.
+//!
+//! Beside kombu's keys there are ours, all behind the same prefix:
+//!
+//! * `unacked_owners`, a sorted set: consumer → milliseconds at which its leases end;
+//! * `unacked_owner.<consumer>`, a set: the delivery tags it holds;
+//! * `celeriac.aside.<queue>`, a stream: messages set aside, fields `reason` and `message`.
+
+mod bell;
+mod consumer;
+mod custody;
+pub(crate) mod hub;
+pub(crate) mod link;
+mod names;
+mod publisher;
+mod routing;
+pub(crate) mod script;
+mod sender;
 
 use std::sync::Arc;
 
 use super::url::BrokerUrl;
 use super::{Consumer, ConsumerConfig, Publisher};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-pub(super) fn publisher(_url: &BrokerUrl) -> Result<Arc<dyn Publisher>> {
-    Err(Error::Unsupported {
-        feature: "redis".to_owned(),
-    })
+pub(crate) use consumer::lifetime;
+
+pub(super) fn publisher(url: &BrokerUrl) -> Result<Arc<dyn Publisher>> {
+    Ok(Arc::new(publisher::RedisPublisher::open(url)?))
 }
 
-pub(super) fn consumer(_url: &BrokerUrl, _config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
-    Err(Error::Unsupported {
-        feature: "redis".to_owned(),
-    })
+pub(super) fn consumer(url: &BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
+    Ok(Arc::new(consumer::RedisConsumer::open(url, config)?))
 }

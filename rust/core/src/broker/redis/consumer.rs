@@ -1,0 +1,441 @@
+//! Reserves messages from Redis lists and settles them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis::{PushKind, RedisResult};
+
+use super::bell::Bell;
+use super::custody::{self, Custody, End, Held, Ledger, millis};
+use super::hub::prefix_of;
+use super::link::{Backoff, Link, Live, OnPush, is_goodbye, wait_for};
+use super::names::{Names, record_suffix};
+use super::routing;
+use super::script;
+use crate::backend::Put;
+use crate::broker::topology::QueueSpec;
+use crate::broker::url::{BrokerUrl, Scheme};
+use crate::broker::{AckToken, Consumer, ConsumerConfig, Delivery, Settlement, Unsettled, Verdict};
+use crate::error::{Error, Remedy, Result};
+use crate::runtime;
+use crate::time::{Deadline, SystemClock};
+use crate::wire::envelope;
+use crate::wire::message::Target;
+use crate::wire::redis_keys;
+
+/// Messages in one reservation: bounds how long the script holds the server.
+const MAX_RESERVED: usize = 256;
+/// An armed consumer looks this often even when nothing rings.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same, where the server cannot ring.
+const POLL: Duration = Duration::from_millis(50);
+/// Deliveries that may be unsettled when the user sets no limit.
+const MAX_UNSETTLED: usize = 16_384;
+
+/// The consumer of one URL.
+#[derive(Debug)]
+pub(super) struct RedisConsumer {
+    url: BrokerUrl,
+    prefetch: usize,
+    custody: Arc<Custody>,
+    /// For reserving only: what is read over it rings when it changes.
+    link: Link,
+    bell: Arc<Bell>,
+    turn: Mutex<Turn>,
+    result_prefix: Mutex<String>,
+    is_closed: AtomicBool,
+}
+
+/// What the next reservation asks for.
+#[derive(Debug)]
+struct Turn {
+    queues: Vec<QueueSpec>,
+    /// Rotates, so that no queue is always first.
+    first: usize,
+    /// The connection over which everything is declared and reclaimed.
+    serial: u64,
+    backoff: Backoff,
+    is_kept: bool,
+}
+
+impl RedisConsumer {
+    pub(super) fn open(url: &BrokerUrl, config: ConsumerConfig) -> Result<Self> {
+        let names = Names::of(url)?;
+        let bell = Arc::new(Bell::default());
+        let rings = Arc::clone(&bell);
+        let on_push: OnPush = Arc::new(move |_, push| {
+            // A null invalidation (the server forgot everything) and a goodbye mean "look again" too.
+            if push.kind == PushKind::Invalidate || is_goodbye(push) {
+                rings.ring();
+            }
+        });
+        let custody = Custody {
+            names,
+            owner: format!("{}.{}", config.node, uuid::Uuid::new_v4().simple()),
+            link: Link::new(url, None, false)?,
+            held: Mutex::new(Ledger::default()),
+        };
+        Ok(Self {
+            url: url.clone(),
+            prefetch: match config.prefetch {
+                0 => MAX_UNSETTLED,
+                prefetch => prefetch,
+            },
+            custody: Arc::new(custody),
+            link: Link::new(url, Some(on_push), true)?,
+            bell,
+            turn: Mutex::new(Turn {
+                queues: config.queues,
+                first: 0,
+                serial: 0,
+                backoff: Backoff::default(),
+                is_kept: false,
+            }),
+            result_prefix: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits until there is something, `deadline` passes or somebody interrupts.
+    async fn reserve_until(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        loop {
+            if self.bell.take_interruption() {
+                return Ok(Vec::new());
+            }
+            if self.is_closed.load(Ordering::SeqCst) {
+                return Err(Error::Closed { what: "consumer" });
+            }
+            let free = self.prefetch.saturating_sub(self.custody.held.lock().len());
+            let room = room.min(free).min(MAX_RESERVED);
+            let mut look_again = LOOK_AGAIN;
+            if room > 0 {
+                let live = self.ready(deadline).await?;
+                let found = self.reserve_once(&live, room).await?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+                if !live.has_tracking {
+                    look_again = POLL;
+                }
+            }
+            if deadline.has_passed() {
+                return Ok(Vec::new());
+            }
+            self.bell.wait(look_again.min(deadline.left())).await;
+        }
+    }
+
+    /// A connection over which everything is declared, and what we hold is ours again.
+    async fn ready(&self, deadline: Deadline) -> Result<Live> {
+        if let Some(live) = self.link.current()
+            && self.turn.lock().serial == live.serial
+        {
+            return Ok(live);
+        }
+        let wait = self.turn.lock().backoff.wait().min(deadline.left());
+        tokio::time::sleep(wait).await;
+        let done = self.arrive().await;
+        let mut turn = self.turn.lock();
+        match &done {
+            Ok(live) => {
+                turn.backoff.succeeded();
+                turn.serial = live.serial;
+            }
+            Err(_) => turn.backoff.failed(),
+        }
+        done
+    }
+
+    async fn arrive(&self) -> Result<Live> {
+        let live = self.link.live().await?;
+        let mut work = self.custody.link.live().await?;
+        self.custody.reclaim(&mut work).await?;
+        let queues = self.turn.lock().queues.clone();
+        self.declare(&mut work, &queues).await?;
+        let starts = !std::mem::replace(&mut self.turn.lock().is_kept, true);
+        if starts {
+            let kept = Arc::downgrade(&self.custody);
+            tokio::spawn(custody::keep(kept, Arc::clone(&self.bell)));
+        }
+        Ok(live)
+    }
+
+    async fn declare(&self, live: &mut Live, queues: &[QueueSpec]) -> Result<()> {
+        let now_ms = SystemClock::shared().unix_ms();
+        let mut pipe = redis::pipe();
+        for queue in queues {
+            routing::declare(&mut pipe, &self.custody.names, queue, now_ms);
+        }
+        if pipe.is_empty() {
+            return Ok(());
+        }
+        let done = pipe.query_async::<()>(&mut live.connection).await;
+        done.map_err(|error| self.custody.link.failed(live.serial, &error))
+    }
+
+    async fn reserve_once(&self, live: &Live, room: usize) -> Result<Vec<Delivery>> {
+        let queues = self.next_turn();
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = self.reservation(&queues, room);
+        let mut connection = live.connection.clone();
+        let found: RedisResult<Vec<(String, usize, Vec<u8>)>> = call.invoke_async(&mut connection).await;
+        let found = found.map_err(|error| self.link.failed(live.serial, &error))?;
+        let mut held = self.custody.held.lock();
+        let mut deliveries = Vec::with_capacity(found.len());
+        for (tag, queue, item) in found {
+            let queue = queues.get(queue).cloned().unwrap_or_default();
+            held.enter(&tag, &queue);
+            deliveries.push(delivery(tag, queue, &item, live.serial));
+        }
+        Ok(deliveries)
+    }
+
+    /// The queues in the order of this turn.
+    fn next_turn(&self) -> Vec<String> {
+        let mut turn = self.turn.lock();
+        let mut names: Vec<String> = turn.queues.iter().map(|queue| queue.name.clone()).collect();
+        if !names.is_empty() {
+            turn.first = (turn.first + 1) % names.len();
+            names.rotate_left(turn.first);
+        }
+        names
+    }
+
+    fn reservation(&self, queues: &[String], room: usize) -> redis::ScriptInvocation<'static> {
+        let names = &self.custody.names;
+        let mut call = script::RESERVE.key(&names.unacked);
+        call.key(&names.unacked_index)
+            .key(names.owner(&self.custody.owner))
+            .key(&names.owners);
+        for queue in queues {
+            call.key(names.aside(queue));
+        }
+        let lists: Vec<Vec<String>> = queues.iter().map(|queue| names.lists(queue).collect()).collect();
+        for step in 0..names.steps.len() {
+            for of_queue in &lists {
+                call.key(&of_queue[step]);
+            }
+        }
+        call.arg(&self.custody.owner)
+            .arg(millis(names.lease_timeout))
+            .arg(room)
+            .arg(uuid::Uuid::new_v4().to_string())
+            .arg(queues.len());
+        for queue in queues {
+            call.arg(record_suffix(queue));
+        }
+        call
+    }
+
+    /// Tries until everything is settled or `deadline` passes.
+    async fn settle_until(&self, batch: &[Settlement], deadline: Deadline) -> Result<()> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.settle_once(batch).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.remedy() == Remedy::GiveUp => return Err(error),
+                Err(error) => {
+                    backoff.failed();
+                    if deadline.left() <= backoff.wait() {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(backoff.wait()).await;
+                }
+            }
+        }
+    }
+
+    async fn settle_once(&self, batch: &[Settlement]) -> Result<()> {
+        let mut live = self.custody.link.live().await?;
+        let back: Vec<String> = batch
+            .iter()
+            .filter(|settlement| settlement.verdict == Verdict::Requeue)
+            .map(|settlement| settlement.token.tag.clone())
+            .collect();
+        let records = self.custody.records(&mut live, &back).await?;
+        let mut ends: Vec<(u64, End)> = batch
+            .iter()
+            .map(|settlement| self.plan(settlement, &records))
+            .collect();
+        // What goes back to the front is pushed last first, so that its order stays.
+        ends.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let (back, mut others): (Vec<_>, Vec<_>) =
+            ends.into_iter().partition(|(_, end)| end.verdict == "back");
+        others.reverse();
+        let ends: Vec<End> = others.into_iter().chain(back).map(|(_, end)| end).collect();
+        self.custody.end(&mut live, &ends).await?;
+        Ok(())
+    }
+
+    /// What a settlement asks of the script, with the delivery's number.
+    fn plan(&self, settlement: &Settlement, records: &[(String, Vec<u8>)]) -> (u64, End) {
+        let tag = &settlement.token.tag;
+        let held = self.custody.held.lock().get(tag).unwrap_or(Held {
+            queue: String::new(),
+            number: 0,
+        });
+        let mut end = match &settlement.verdict {
+            Verdict::Ack | Verdict::Reject => End {
+                verdict: "ack",
+                key: self.custody.names.aside(&held.queue),
+                ..End::default()
+            },
+            Verdict::SetAside(reason) => self.aside(&held.queue, reason),
+            Verdict::Requeue => self.requeue(tag, &held.queue, records),
+        };
+        tag.clone_into(&mut end.tag);
+        if let Some(put) = &settlement.put {
+            self.add_put(&mut end, put);
+        }
+        (held.number, end)
+    }
+
+    fn aside(&self, queue: &str, reason: &str) -> End {
+        End {
+            verdict: "aside",
+            key: self.custody.names.aside(queue),
+            text: reason.as_bytes().to_vec(),
+            suffix: record_suffix(queue),
+            ..End::default()
+        }
+    }
+
+    fn requeue(&self, tag: &str, queue: &str, records: &[(String, Vec<u8>)]) -> End {
+        let suffix = record_suffix(queue);
+        let Some((_, record)) = records.iter().find(|(known, _)| known == tag) else {
+            // No lease of it is left, or it never was a message: then it stays set aside.
+            return self.aside(queue, "it was handed back, and is not a message");
+        };
+        let raw = record
+            .strip_suffix(suffix.as_bytes())
+            .and_then(|record| record.strip_prefix(b"["));
+        raw.and_then(|raw| self.custody.back(tag, queue, raw))
+            .unwrap_or_else(|| self.aside(queue, "it was handed back, and is not a message"))
+    }
+
+    fn add_put(&self, end: &mut End, put: &Put) {
+        end.put_key = redis_keys::task_meta(&self.result_prefix.lock(), &put.task_id);
+        end.put_lifetime = lifetime(put);
+        end.put_document = put.document.clone();
+    }
+
+    fn forget(&self, batch: &[Settlement]) {
+        let mut held = self.custody.held.lock();
+        for settlement in batch {
+            held.remove(&settlement.token.tag);
+        }
+        drop(held);
+        self.bell.ring();
+    }
+
+    async fn leave(&self) -> Result<()> {
+        let mut live = self.custody.link.live().await?;
+        let mut held = self.custody.held.lock().drain();
+        held.retain(|tag| !tag.starts_with(ASIDE));
+        self.custody.hand_back(&mut live, &held).await?;
+        self.custody.retire(&mut live).await
+    }
+}
+
+/// In front of the tag of what is set aside already.
+const ASIDE: &str = "aside:";
+
+/// A document's lifetime as the scripts take it. Celery: a lifetime of 0 is none.
+pub(crate) fn lifetime(put: &Put) -> String {
+    match put.expires_s {
+        None | Some(0) => String::new(),
+        Some(seconds) => seconds.to_string(),
+    }
+}
+
+fn delivery(tag: String, queue: String, item: &[u8], epoch: u64) -> Delivery {
+    let token = AckToken { tag, epoch };
+    match envelope::decode(item) {
+        Ok(read) => Delivery {
+            message: Ok(read.message),
+            target: read.target,
+            queue,
+            redelivered: read.redelivered,
+            token,
+        },
+        Err(error) => Delivery {
+            message: Err(error),
+            target: Target::default(),
+            queue,
+            redelivered: false,
+            token,
+        },
+    }
+}
+
+impl Consumer for RedisConsumer {
+    fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        // The connection has deadlines of its own: one that is open when ours passes is not cut
+        // off in the middle of a reservation.
+        runtime::handle()?.block_on(self.reserve_until(room, deadline))
+    }
+
+    fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {
+        let done = wait_for("settling", deadline, self.settle_until(&batch, deadline));
+        match done {
+            Ok(()) => {
+                self.forget(&batch);
+                Ok(())
+            }
+            Err(error) => Err(Unsettled { error, batch }),
+        }
+    }
+
+    fn stores_results_of(&self, result_url: &str) -> bool {
+        let Ok(url) = BrokerUrl::parse(result_url, Vec::new()) else {
+            return false;
+        };
+        let is_ours =
+            url.scheme() == Scheme::Redis && url.server() == self.url.server() && url.db() == self.url.db();
+        match prefix_of(&url) {
+            Ok(prefix) if is_ours => {
+                *self.result_prefix.lock() = prefix;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn interrupt(&self) {
+        self.bell.interrupt();
+    }
+
+    fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        wait_for("adding a queue", deadline, async {
+            let mut live = self.custody.link.live().await?;
+            self.declare(&mut live, std::slice::from_ref(queue)).await
+        })?;
+        let mut turn = self.turn.lock();
+        turn.queues.retain(|known| known.name != queue.name);
+        turn.queues.push(queue.clone());
+        drop(turn);
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn cancel_queue(&self, queue: &str) {
+        self.turn.lock().queues.retain(|known| known.name != queue);
+    }
+
+    fn close(&self, deadline: Deadline) {
+        if self.is_closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.bell.ring();
+        if let Err(error) = wait_for("closing a consumer", deadline, self.leave()) {
+            tracing::warn!(%error, "leases stay until they end by themselves");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The keys of one broker URL: kombu's names with the user's prefix, separator and steps, and ours.
+
+use std::time::Duration;
+
+use crate::broker::url::BrokerUrl;
+use crate::error::Result;
+use crate::wire::redis_keys;
+
+/// Names and periods that all sides of one broker must share.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// Put in front of every key, verbatim.
+    pub(crate) prefix: String,
+    sep: String,
+    /// Priority steps, ascending, each once.
+    pub(crate) steps: Vec<u8>,
+    /// Hash: delivery tag → `[envelope, exchange, routing_key]`.
+    pub(crate) unacked: String,
+    /// Sorted set: delivery tag → seconds of its delivery.
+    pub(crate) unacked_index: String,
+    /// Lock of Celery's sweep.
+    pub(crate) unacked_mutex: String,
+    /// Sorted set: owner → milliseconds at which its leases end.
+    pub(crate) owners: String,
+    /// How long Celery waits for an ack.
+    pub(crate) visibility_timeout: Duration,
+    /// How long our own leases last without renewal.
+    pub(crate) lease_timeout: Duration,
+    /// Between two sweeps.
+    pub(crate) sweep_interval: Duration,
+    /// How long the sweep's lock lasts.
+    pub(crate) mutex_expire: Duration,
+    /// Most messages one sweep takes.
+    pub(crate) sweep_limit: u64,
+}
+
+const DEFAULT_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(3600);
+const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_RESTORE_INTERVAL: Duration = Duration::from_secs(10);
+const DEFAULT_RESTORE_THROTTLE: u64 = 10;
+const DEFAULT_MUTEX_EXPIRE: Duration = Duration::from_secs(300);
+const DEFAULT_SWEEP_LIMIT: u64 = 1_000;
+
+impl Names {
+    /// Reads the transport options.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadUrl`] for a value of the wrong kind.
+    pub(crate) fn of(url: &BrokerUrl) -> Result<Self> {
+        let options = &url.options;
+        let prefix = options.text("global_keyprefix")?.unwrap_or_default();
+        let key = |option: &str, default: &str| -> Result<String> {
+            let name = options.text(option)?;
+            Ok(format!("{prefix}{}", name.as_deref().unwrap_or(default)))
+        };
+        let mut steps = options
+            .steps("priority_steps")?
+            .unwrap_or_else(|| redis_keys::DEFAULT_PRIORITY_STEPS.to_vec());
+        steps.sort_unstable();
+        steps.dedup();
+        let unacked = key("unacked_key", redis_keys::UNACKED)?;
+        let throttle = options
+            .count("unacked_restore_throttle")?
+            .unwrap_or(DEFAULT_RESTORE_THROTTLE);
+        let interval = options
+            .seconds("unacked_restore_interval")?
+            .unwrap_or(DEFAULT_RESTORE_INTERVAL);
+        Ok(Self {
+            sep: options
+                .text("sep")?
+                .unwrap_or_else(|| redis_keys::DEFAULT_SEP.to_owned()),
+            steps,
+            owners: format!("{unacked}_owners"),
+            unacked,
+            unacked_index: key("unacked_index_key", redis_keys::UNACKED_INDEX)?,
+            unacked_mutex: key("unacked_mutex_key", redis_keys::UNACKED_MUTEX)?,
+            visibility_timeout: options
+                .seconds("visibility_timeout")?
+                .unwrap_or(DEFAULT_VISIBILITY_TIMEOUT),
+            lease_timeout: options.seconds("lease_timeout")?.unwrap_or(DEFAULT_LEASE_TIMEOUT),
+            sweep_interval: interval.saturating_mul(u32::try_from(throttle.max(1)).unwrap_or(u32::MAX)),
+            mutex_expire: options
+                .seconds("unacked_mutex_expire")?
+                .unwrap_or(DEFAULT_MUTEX_EXPIRE),
+            sweep_limit: options
+                .count("unacked_restore_limit")?
+                .unwrap_or(DEFAULT_SWEEP_LIMIT),
+            prefix,
+        })
+    }
+
+    /// The list of a queue and priority.
+    pub(crate) fn list(&self, queue: &str, priority: Option<u8>) -> String {
+        let step = redis_keys::priority_step(i64::from(priority.unwrap_or(0)), &self.steps);
+        redis_keys::queue(&self.prefix, queue, step, &self.sep)
+    }
+
+    /// All lists of a queue, the step that is served first in front.
+    pub(crate) fn lists(&self, queue: &str) -> impl Iterator<Item = String> {
+        self.steps
+            .iter()
+            .map(move |step| redis_keys::queue(&self.prefix, queue, *step, &self.sep))
+    }
+
+    /// The set of an exchange's bindings.
+    pub(crate) fn binding(&self, exchange: &str) -> String {
+        redis_keys::binding(&self.prefix, exchange)
+    }
+
+    /// The set of the bindings that do not expire.
+    pub(crate) fn binding_permanent(&self, exchange: &str) -> String {
+        redis_keys::binding_permanent(&self.prefix, exchange)
+    }
+
+    /// The sorted set of deadlines of expiring binding tables.
+    pub(crate) fn binding_deadlines(&self) -> String {
+        format!("{}{}", self.prefix, redis_keys::BINDING_DEADLINES)
+    }
+
+    /// A member of a binding set.
+    pub(crate) fn binding_member(&self, routing_key: &str, pattern: &str, queue: &str) -> String {
+        redis_keys::binding_member(routing_key, pattern, queue, &self.sep)
+    }
+
+    /// Reads a member of a binding set: routing key and queue.
+    pub(crate) fn read_binding<'a>(&self, member: &'a str) -> Option<(&'a str, &'a str)> {
+        let mut parts = member.split(self.sep.as_str());
+        let (routing_key, _pattern, queue) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((routing_key, queue))
+    }
+
+    /// The set of delivery tags that an owner holds.
+    pub(crate) fn owner(&self, id: &str) -> String {
+        format!("{}{id}", self.owner_prefix())
+    }
+
+    /// What stands in front of an owner's id.
+    pub(crate) fn owner_prefix(&self) -> String {
+        format!("{}_owner.", self.unacked)
+    }
+
+    /// The stream of what was set aside from a queue.
+    pub(crate) fn aside(&self, queue: &str) -> String {
+        format!("{}celeriac.aside.{queue}", self.prefix)
+    }
+}
+
+/// What follows the envelope in the record of an unacked message that was taken from `queue`.
+///
+/// The exchange is the default one: kombu restores through the exchange, and a topic exchange would
+/// bring the message back to every queue that is bound to it.
+pub(crate) fn record_suffix(queue: &str) -> String {
+    format!(", \"\", {}]", serde_json::Value::from(queue))
+}

@@ -1,0 +1,279 @@
+//! Sends messages to Redis. The work is done by one task, see [`super::sender`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis::RedisResult;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
+
+use super::hub::{Hub, prefix_of};
+use super::link::{Link, OnPush, wait_for};
+use super::names::Names;
+use super::script;
+use super::sender::{self, Parcel, Shared};
+use crate::broker::topology::QueueSpec;
+use crate::broker::url::{BrokerUrl, Scheme};
+use crate::broker::{Aside, Publisher};
+use crate::error::{Error, Result};
+use crate::ledger::Receipt;
+use crate::runtime;
+use crate::time::Deadline;
+use crate::wire::envelope;
+use crate::wire::message::Outgoing;
+
+/// Messages between the callers and the connection. The publishing windows bound the bytes.
+const MAX_QUEUED: usize = 4_096;
+
+/// The publisher of one URL.
+#[derive(Debug)]
+pub(super) struct RedisPublisher {
+    url: BrokerUrl,
+    names: Arc<Names>,
+    /// Built anew in a fork's child, which has none of the parent's threads.
+    office: Mutex<Option<Arc<Office>>>,
+}
+
+/// What one process has of a publisher.
+#[derive(Debug)]
+struct Office {
+    generation: u32,
+    shared: Arc<Shared>,
+    inlet: Mutex<Option<mpsc::Sender<Parcel>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl RedisPublisher {
+    pub(super) fn open(url: &BrokerUrl) -> Result<Self> {
+        let names = Arc::new(Names::of(url)?);
+        // Looks at the options that only the connection reads, so that a bad one shows here.
+        Link::new(url, None, false)?;
+        Ok(Self {
+            url: url.clone(),
+            names,
+            office: Mutex::new(None),
+        })
+    }
+
+    fn office(&self) -> Result<Arc<Office>> {
+        let generation = runtime::generation();
+        let mut office = self.office.lock();
+        if let Some(open) = office.as_ref() {
+            if open.generation == generation {
+                return Ok(Arc::clone(open));
+            }
+            // The parent's: its sockets are the parent's, and dropping it would need its threads.
+            std::mem::forget(Arc::clone(open));
+        }
+        let built = Arc::new(self.build(generation)?);
+        *office = Some(Arc::clone(&built));
+        Ok(built)
+    }
+
+    fn build(&self, generation: u32) -> Result<Office> {
+        let hub: Arc<Mutex<Option<Arc<Hub>>>> = Arc::default();
+        let ears = Arc::clone(&hub);
+        let on_push: OnPush = Arc::new(move |_, push| {
+            let hub = ears.lock().clone();
+            if let Some(hub) = hub {
+                hub.hear(push);
+            }
+        });
+        let shared = Arc::new(Shared {
+            link: Arc::new(Link::new(&self.url, Some(on_push), false)?),
+            names: Arc::clone(&self.names),
+            hub,
+            declared: Mutex::default(),
+        });
+        let (inlet, outlet) = mpsc::channel(MAX_QUEUED);
+        let task = runtime::handle()?.spawn(sender::run(Arc::clone(&shared), outlet));
+        Ok(Office {
+            generation,
+            shared,
+            inlet: Mutex::new(Some(inlet)),
+            task,
+        })
+    }
+
+    /// Sends a pipeline and reads its answers.
+    fn ask<T: redis::FromRedisValue>(
+        &self,
+        what: &'static str,
+        pipe: &redis::Pipeline,
+        deadline: Deadline,
+    ) -> Result<T> {
+        let office = self.office()?;
+        wait_for(what, deadline, async {
+            let link = &office.shared.link;
+            let mut live = link.live().await?;
+            let answer: RedisResult<T> = pipe.query_async(&mut live.connection).await;
+            answer.map_err(|error| link.failed(live.serial, &error))
+        })
+    }
+}
+
+fn hand_over(inlet: &mpsc::Sender<Parcel>, parcel: Parcel) {
+    let parcel = match inlet.try_send(parcel) {
+        Ok(()) => return,
+        Err(TrySendError::Full(parcel) | TrySendError::Closed(parcel)) => parcel,
+    };
+    let deadline = parcel.deadline;
+    let wait = deadline.left();
+    let sent = match runtime::handle() {
+        Ok(handle) => handle.block_on(inlet.send_timeout(parcel, wait)),
+        Err(error) => return parcel.receipt.fail(error),
+    };
+    match sent {
+        Ok(()) => {}
+        Err(SendTimeoutError::Timeout(parcel)) => parcel.receipt.fail(Error::TimedOut {
+            what: "a full publishing queue",
+            waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        }),
+        Err(SendTimeoutError::Closed(parcel)) => parcel.receipt.fail(Error::Closed { what: "publisher" }),
+    }
+}
+
+impl Publisher for RedisPublisher {
+    fn send(&self, message: Outgoing, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
+        let office = match self.office() {
+            Ok(office) => office,
+            Err(error) => return receipt.fail(error),
+        };
+        let Some(inlet) = office.inlet.lock().clone() else {
+            return receipt.fail(Error::Closed { what: "publisher" });
+        };
+        let parcel = Parcel::new(message, subscribe_to, receipt, deadline);
+        hand_over(&inlet, parcel);
+    }
+
+    fn declare(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        let office = self.office()?;
+        let shared = &office.shared;
+        shared.declared.lock().learn(queue);
+        wait_for("declaring a queue", deadline, async {
+            let mut live = shared.link.live().await?;
+            if shared.declared.lock().is_done(queue, live.serial) {
+                return Ok(());
+            }
+            sender::declare(&mut live, shared, std::slice::from_ref(queue)).await
+        })
+    }
+
+    fn purge(&self, queue: &str, deadline: Deadline) -> Result<u64> {
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for list in self.names.lists(queue) {
+            pipe.llen(&list).del(&list).ignore();
+        }
+        let sizes: Vec<u64> = self.ask("purging a queue", &pipe, deadline)?;
+        Ok(sizes.iter().sum())
+    }
+
+    fn depth(&self, queue: &str, deadline: Deadline) -> Result<u64> {
+        let mut pipe = redis::pipe();
+        for list in self.names.lists(queue) {
+            pipe.llen(&list);
+        }
+        let sizes: Vec<u64> = self.ask("counting a queue", &pipe, deadline)?;
+        Ok(sizes.iter().sum())
+    }
+
+    fn list_aside(&self, queue: &str, max: usize, deadline: Deadline) -> Result<Vec<Aside>> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("XRANGE")
+            .arg(self.names.aside(queue))
+            .arg(&["-", "+", "COUNT"])
+            .arg(max);
+        let (entries,): (Vec<Entry>,) = self.ask("listing what was set aside", &pipe, deadline)?;
+        Ok(entries.into_iter().map(aside).collect())
+    }
+
+    fn restore_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64> {
+        let stream = self.names.aside(queue);
+        let mut restored = 0;
+        for tag in tags {
+            let mut pipe = redis::pipe();
+            pipe.cmd("XRANGE").arg(&stream).arg(tag).arg(tag);
+            let (entries,): (Vec<Entry>,) = self.ask("reading what was set aside", &pipe, deadline)?;
+            let Some((_, fields)) = entries.into_iter().next() else {
+                continue;
+            };
+            let priority = envelope::decode(field(&fields, b"message"))
+                .ok()
+                .and_then(|read| read.message.properties.priority);
+            let office = self.office()?;
+            restored += wait_for("putting back what was set aside", deadline, async {
+                let link = &office.shared.link;
+                let mut live = link.live().await?;
+                let list = self.names.list(queue, priority);
+                let moved: RedisResult<u64> = script::RESTORE_ASIDE
+                    .key(&stream)
+                    .key(list)
+                    .arg(tag)
+                    .invoke_async(&mut live.connection)
+                    .await;
+                moved.map_err(|error| link.failed(live.serial, &error))
+            })?;
+        }
+        Ok(restored)
+    }
+
+    fn carries_results_of(&self, result_url: &str) -> bool {
+        let Ok(url) = BrokerUrl::parse(result_url, Vec::new()) else {
+            return false;
+        };
+        if url.scheme() != Scheme::Redis || prefix_of(&url).is_err() {
+            return false;
+        }
+        let (Some(hub), Ok(office)) = (Hub::find(&url, &self.url.server()), self.office()) else {
+            return false;
+        };
+        *office.shared.hub.lock() = Some(hub);
+        true
+    }
+
+    fn close(&self, deadline: Deadline) {
+        let Some(office) = self.office.lock().take() else {
+            return;
+        };
+        if office.generation != runtime::generation() {
+            std::mem::forget(office);
+            return;
+        }
+        // The task ends when it has sent what is queued, or is told to when the time is over.
+        drop(office.inlet.lock().take());
+        let ended = wait_for("closing a publisher", deadline, async {
+            while !office.task.is_finished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        });
+        if ended.is_err() {
+            office.task.abort();
+        }
+    }
+}
+
+/// An entry of a stream: its id, and fields and values in turn.
+type Entry = (String, Vec<Vec<u8>>);
+
+fn field<'a>(fields: &'a [Vec<u8>], name: &[u8]) -> &'a [u8] {
+    fields
+        .chunks_exact(2)
+        .find(|pair| pair[0] == name)
+        .map_or(&[], |pair| &pair[1])
+}
+
+fn aside((tag, fields): Entry) -> Aside {
+    let (message, target) = match envelope::decode(field(&fields, b"message")) {
+        Ok(read) => (Ok(read.message), read.target),
+        Err(error) => (Err(error), Default::default()),
+    };
+    Aside {
+        tag,
+        reason: String::from_utf8_lossy(field(&fields, b"reason")).into_owned(),
+        message,
+        target,
+    }
+}

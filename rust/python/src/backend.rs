@@ -32,7 +32,7 @@ impl ResultStore {
         self.inner.here()
     }
 
-    /// The URL with its password, for comparing servers.
+    /// The URL with its password and transport options, for comparing servers.
     pub(crate) fn raw_url(&self) -> &str {
         &self.raw_url
     }
@@ -68,7 +68,7 @@ impl ResultStore {
         Ok(Self {
             inner: Homebound::new(inner, "result store"),
             url: parsed.redacted(),
-            raw_url: parsed.raw,
+            raw_url: parsed.with_options(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         })
     }

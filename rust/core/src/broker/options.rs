@@ -90,6 +90,11 @@ impl Options {
         Ok(Self(all))
     }
 
+    /// Names and values (JSON text), later ones win.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, json)| (name.as_str(), json.as_str()))
+    }
+
     /// Names that are accepted and have no effect with `scheme`, each once.
     pub(super) fn not_honoured(&self, scheme: Scheme) -> Vec<&str> {
         let mut names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();

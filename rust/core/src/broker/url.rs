@@ -93,6 +93,19 @@ impl BrokerUrl {
         redacted(&self.raw)
     }
 
+    /// The URL with all transport options in its query, password included: never print it.
+    /// Parsed again, it is the same broker.
+    pub fn with_options(&self) -> String {
+        let mut whole = self.raw.clone();
+        for (name, json) in self.options.iter() {
+            whole.push(if whole.contains('?') { '&' } else { '?' });
+            let value = serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned());
+            let value = percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
+            whole.extend([name, "="].into_iter().chain(value));
+        }
+        whole
+    }
+
     /// User name, decoded.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
@@ -204,6 +217,7 @@ fn parse_query(query: &str) -> Result<Vec<(String, String)>> {
         let json = match value.to_ascii_lowercase().as_str() {
             "true" => "true".to_owned(),
             "false" => "false".to_owned(),
+            _ if value.starts_with(['[', '{']) => value,
             _ if serde_json::from_str::<serde_json::Number>(&value).is_ok() => value,
             _ => serde_json::Value::String(value).to_string(),
         };
@@ -407,6 +421,23 @@ mod tests {
             url.options.text("global_keyprefix").unwrap().as_deref(),
             Some("a:")
         );
+    }
+
+    #[test]
+    fn url_with_its_options_is_the_same_broker() {
+        let options = [
+            ("global_keyprefix", "\"a b:\""),
+            ("priority_steps", "[0, 5]"),
+            ("visibility_timeout", "7.5"),
+        ];
+        let options = options.map(|(name, json)| (name.to_owned(), json.to_owned()));
+        let url = BrokerUrl::parse("redis://h/?virtual_host=2", options.to_vec()).unwrap();
+        let again = parse(&url.with_options());
+        assert_eq!(
+            again.options.iter().collect::<Vec<_>>(),
+            url.options.iter().collect::<Vec<_>>()
+        );
+        assert_eq!((again.host(), again.db()), ("h", 2));
     }
 
     #[test]

@@ -8,9 +8,11 @@ mod suite;
 mod delivering;
 mod memory;
 mod publishing;
+mod redis;
 mod routing;
 mod settling;
-
+#[path = "../support/redis.rs"]
+mod space;
 mod sqlite;
 mod stage;
 mod surviving;

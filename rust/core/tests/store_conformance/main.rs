@@ -8,6 +8,9 @@ mod suite;
 mod documents;
 mod memory;
 mod raw;
+mod redis;
+#[path = "../support/redis.rs"]
+mod space;
 mod sqlite;
 mod stage;
 mod waiting;

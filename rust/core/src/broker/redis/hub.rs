@@ -118,14 +118,6 @@ impl Hub {
         Ok(hub)
     }
 
-    /// The hub of a result store that is open in this process, if its server is `server`.
-    pub(crate) fn find(url: &BrokerUrl, server: &str) -> Option<Arc<Self>> {
-        let key = HubKey::of(url).ok().filter(|key| key.server == server)?;
-        let hubs = HUBS.lock();
-        let (_, hub) = hubs.iter().find(|(known, _)| *known == key)?;
-        hub.upgrade()
-    }
-
     fn build(url: &BrokerUrl, prefix: String) -> Result<Arc<Self>> {
         let desk = Arc::new(Desk::default());
         let told = Arc::clone(&desk);

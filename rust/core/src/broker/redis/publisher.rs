@@ -1,6 +1,7 @@
 //! Sends messages to Redis. The work is done by one task, see [`super::sender`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use crate::ledger::Receipt;
 use crate::runtime;
 use crate::time::Deadline;
 use crate::wire::envelope;
-use crate::wire::message::Outgoing;
+use crate::wire::message::{Outgoing, Target};
 
 /// Messages between the callers and the connection. The publishing windows bound the bytes.
 const MAX_QUEUED: usize = 4_096;
@@ -33,6 +34,7 @@ pub(super) struct RedisPublisher {
     names: Arc<Names>,
     /// Built anew in a fork's child, which has none of the parent's threads.
     office: Mutex<Option<Arc<Office>>>,
+    is_closed: AtomicBool,
 }
 
 /// What one process has of a publisher.
@@ -53,10 +55,14 @@ impl RedisPublisher {
             url: url.clone(),
             names,
             office: Mutex::new(None),
+            is_closed: AtomicBool::new(false),
         })
     }
 
     fn office(&self) -> Result<Arc<Office>> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed { what: "publisher" });
+        }
         let generation = runtime::generation();
         let mut office = self.office.lock();
         if let Some(open) = office.as_ref() {
@@ -192,7 +198,7 @@ impl Publisher for RedisPublisher {
     fn restore_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64> {
         let stream = self.names.aside(queue);
         let mut restored = 0;
-        for tag in tags {
+        for tag in tags.iter().filter(|tag| is_entry_id(tag)) {
             let mut pipe = redis::pipe();
             pipe.cmd("XRANGE").arg(&stream).arg(tag).arg(tag);
             let (entries,): (Vec<Entry>,) = self.ask("reading what was set aside", &pipe, deadline)?;
@@ -226,7 +232,10 @@ impl Publisher for RedisPublisher {
         if url.scheme() != Scheme::Redis || prefix_of(&url).is_err() {
             return false;
         }
-        let (Some(hub), Ok(office)) = (Hub::find(&url, &self.url.server()), self.office()) else {
+        if url.server() != self.url.server() {
+            return false;
+        }
+        let (Ok(hub), Ok(office)) = (Hub::open(&url), self.office()) else {
             return false;
         };
         *office.shared.hub.lock() = Some(hub);
@@ -234,6 +243,7 @@ impl Publisher for RedisPublisher {
     }
 
     fn close(&self, deadline: Deadline) {
+        self.is_closed.store(true, Ordering::SeqCst);
         let Some(office) = self.office.lock().take() else {
             return;
         };
@@ -258,6 +268,11 @@ impl Publisher for RedisPublisher {
 /// An entry of a stream: its id, and fields and values in turn.
 type Entry = (String, Vec<Vec<u8>>);
 
+fn is_entry_id(tag: &str) -> bool {
+    tag.split_once('-')
+        .is_some_and(|(ms, number)| ms.parse::<u64>().is_ok() && number.parse::<u64>().is_ok())
+}
+
 fn field<'a>(fields: &'a [Vec<u8>], name: &[u8]) -> &'a [u8] {
     fields
         .chunks_exact(2)
@@ -268,7 +283,7 @@ fn field<'a>(fields: &'a [Vec<u8>], name: &[u8]) -> &'a [u8] {
 fn aside((tag, fields): Entry) -> Aside {
     let (message, target) = match envelope::decode(field(&fields, b"message")) {
         Ok(read) => (Ok(read.message), read.target),
-        Err(error) => (Err(error), Default::default()),
+        Err(error) => (Err(error), Target::default()),
     };
     Aside {
         tag,

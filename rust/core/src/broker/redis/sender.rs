@@ -431,8 +431,8 @@ impl Sender {
 }
 
 fn refusal(value: &Value) -> Option<String> {
-    match value {
-        Value::ServerError(error) => Some(error.to_string()),
-        _ => None,
+    if let Value::ServerError(error) = value {
+        return Some(error.to_string());
     }
+    None
 }

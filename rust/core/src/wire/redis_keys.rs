@@ -28,11 +28,11 @@ pub fn priority_step(priority: i64, steps: &[u8]) -> u8 {
 }
 
 /// The list of a queue and priority step; step 0 has the queue's plain name.
-pub fn queue(prefix: &str, queue: &str, step: u8, sep: &str) -> String {
+pub fn queue(prefix: &str, name: &str, step: u8, separator: &str) -> String {
     if step == 0 {
-        return format!("{prefix}{queue}");
+        return format!("{prefix}{name}");
     }
-    format!("{prefix}{queue}{sep}{step}")
+    format!("{prefix}{name}{separator}{step}")
 }
 
 /// The set of an exchange's bindings.
@@ -46,8 +46,8 @@ pub fn binding_permanent(prefix: &str, exchange: &str) -> String {
 }
 
 /// A member of a binding set. `pattern` is empty but for topic exchanges.
-pub fn binding_member(routing_key: &str, pattern: &str, queue: &str, sep: &str) -> String {
-    format!("{routing_key}{sep}{pattern}{sep}{queue}")
+pub fn binding_member(routing_key: &str, pattern: &str, queue: &str, separator: &str) -> String {
+    format!("{routing_key}{separator}{pattern}{separator}{queue}")
 }
 
 /// The regular expression that kombu stores for a topic binding: `*` is one word, `#` anything.

@@ -62,36 +62,35 @@ impl Cursor<'_> {
 
     /// Days since the epoch.
     fn date(&mut self) -> Option<i64> {
-        let year = self.number(4)?;
-        if year < 1 {
-            return None;
-        }
+        let year = self.number(4).filter(|year| *year > 0)?;
         if self.rest.is_empty() {
             return Some(days_from_civil(year, 1, 1));
         }
+        let after_year = self.rest;
         let has_dash = self.take(b'-');
+        // dateutil tries month and day first; only a form that cannot be one is a week or ordinal.
+        if let Some((month, day)) = self.month_and_day(has_dash) {
+            let is_date = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
+            return is_date.then(|| days_from_civil(year, month, day));
+        }
+        self.rest = after_year;
+        self.take(b'-');
         if self.take(b'W') {
-            return self.week_date(year, has_dash);
+            self.week_date(year, has_dash)
+        } else {
+            self.ordinal_date(year)
         }
-        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 3 || (digits > 4 && !has_dash && !matches!(self.rest.get(4), Some(b'0'..=b'9'))) {
-            return self.ordinal_date(year);
-        }
-        self.month_and_day(year, has_dash)
     }
 
-    fn month_and_day(&mut self, year: i64, has_dash: bool) -> Option<i64> {
-        let month = self.number(2).filter(|month| (1..=12).contains(month))?;
+    fn month_and_day(&mut self, has_dash: bool) -> Option<(i64, i64)> {
+        let month = self.number(2)?;
         if self.rest.is_empty() {
-            return has_dash.then(|| days_from_civil(year, month, 1));
+            return has_dash.then_some((month, 1));
         }
         if has_dash && !self.take(b'-') {
             return None;
         }
-        let day = self
-            .number(2)
-            .filter(|day| (1..=days_in_month(year, month)).contains(day))?;
-        Some(days_from_civil(year, month, day))
+        Some((month, self.number(2)?))
     }
 
     fn ordinal_date(&mut self, year: i64) -> Option<i64> {
@@ -118,24 +117,26 @@ impl Cursor<'_> {
     fn time_ms(&mut self) -> Option<i64> {
         let hour = self.number(2).filter(|hour| *hour <= 24)?;
         let has_colon = self.take(b':');
-        let (mut minute, mut second, mut fraction_ms) = (0, 0, 0);
-        if has_colon || self.at_digit() {
+        let mut minute = 0;
+        let (mut second, mut fraction_ms) = (0, 0);
+        if self.at_component(has_colon) {
             minute = self.number(2).filter(|minute| *minute < 60)?;
-            if self.at_digit() && has_colon {
+            if has_colon && self.at_component(false) {
                 return None;
             }
-            if self.take(b':') != has_colon && !self.rest.is_empty() && !self.at_digit() {
-                // A zone follows.
-            }
-            if self.at_digit() {
+            let has_second_colon = has_colon && self.take(b':');
+            if self.at_component(has_second_colon) {
                 second = self.number(2).filter(|second| *second < 60)?;
                 fraction_ms = self.fraction_ms()?;
             }
         }
-        if hour == 24 && (minute, second, fraction_ms) != (0, 0, 0) {
-            return None;
-        }
-        Some(((hour * 60 + minute) * 60 + second) * 1000 + fraction_ms)
+        let is_midnight = (minute, second, fraction_ms) == (0, 0, 0);
+        (hour < 24 || is_midnight).then_some(((hour * 60 + minute) * 60 + second) * 1000 + fraction_ms)
+    }
+
+    /// Whether digits follow, or must follow because a colon was taken.
+    fn at_component(&self, took_colon: bool) -> bool {
+        took_colon || self.rest.first().is_some_and(u8::is_ascii_digit)
     }
 
     /// Milliseconds, rounded up.
@@ -177,10 +178,6 @@ impl Cursor<'_> {
         self.rest
             .is_empty()
             .then_some(sign * (hours * 60 + minutes) * 60_000)
-    }
-
-    fn at_digit(&self) -> bool {
-        self.rest.first().is_some_and(u8::is_ascii_digit)
     }
 
     fn take(&mut self, byte: u8) -> bool {
@@ -228,4 +225,68 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unix_ms(text: &str) -> Option<i64> {
+        parse_iso(text).ok().map(|time| time.unix_ms)
+    }
+
+    #[test]
+    fn celery_writes_an_offset_and_up_to_six_digits() {
+        let time = parse_iso("2026-11-22T07:46:13.793443+01:00").unwrap();
+        assert_eq!(time.unix_ms, 1_795_329_973_794);
+        assert!(time.has_offset);
+    }
+
+    #[test]
+    fn a_naive_time_is_read_as_if_in_utc_and_says_so() {
+        let time = parse_iso("2030-01-01T12:00:00").unwrap();
+        assert_eq!((time.unix_ms, time.has_offset), (1_893_499_200_000, false));
+    }
+
+    #[test]
+    fn a_fraction_of_a_millisecond_rounds_up() {
+        assert_eq!(unix_ms("1970-01-01T00:00:00.001Z"), Some(1));
+        assert_eq!(unix_ms("1970-01-01T00:00:00.001000001Z"), Some(2));
+        assert_eq!(unix_ms("1970-01-01T00:00:00.9999Z"), Some(1000));
+    }
+
+    #[test]
+    fn the_same_moment_has_many_spellings() {
+        for text in [
+            "2024-02-29T12:30:00Z",
+            "20240229T123000Z",
+            "2024-02-29 12:30Z",
+            "2024-060T1330+01",
+            "2024-W09-4T12:30:00,000+0000",
+        ] {
+            assert_eq!(unix_ms(text), Some(1_709_209_800_000), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_malformed() {
+        for text in [
+            "",
+            "soon",
+            "2024-13-01",
+            "2023-02-29",
+            "2024-01-01T",
+            "2024-01-01T25:00",
+            "2024-01-01T10:60",
+            "2024-01-01T10:00:00.",
+            "2024-01-01T10:00:00+1",
+            "2024-01-01T10:00:00Zjunk",
+            "2024-01-01T24:00:01",
+            "1700000000.5",
+            "2024-01-01T10:3045",
+            "é024-01-01",
+        ] {
+            assert_eq!(unix_ms(text), None, "{text}");
+        }
+    }
 }

@@ -44,11 +44,6 @@ impl<'de> Reader<'de> {
         })
     }
 
-    /// The offset of the next byte.
-    pub(crate) fn offset(&self) -> usize {
-        self.at
-    }
-
     /// The text between an earlier offset and now.
     pub(crate) fn since(&self, start: usize) -> &'de str {
         &self.text[start..self.at]
@@ -330,9 +325,13 @@ impl<'de> Reader<'de> {
             Some(b'f') => self.word("false")?,
             Some(b'n') => self.word("null")?,
             Some(b'N') => self.word("NaN")?,
-            _ => drop(self.number()?),
+            _ => self.skip_number()?,
         }
         Ok(self.since(start))
+    }
+
+    fn skip_number(&mut self) -> Result<()> {
+        self.number().map(|_| ())
     }
 
     fn skip_items(&mut self, close: u8) -> Result<()> {

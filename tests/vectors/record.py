@@ -1,0 +1,199 @@
+"""Record what the real Celery puts on Redis.
+
+Usage: ``python tests/vectors/record.py redis://127.0.0.1:6379/8`` with Celery installed. The
+database must be empty; what is written to it is deleted again. See README.md beside this file.
+"""
+
+import base64
+import itertools
+import json
+import struct
+import sys
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID
+
+import celery.app.amqp
+import redis
+from celery import Celery
+from celery.app.task import Context
+from codec_cases import JSON_TEXTS, floats, times
+from dateutil.parser import isoparse
+from document_cases import CASES
+from kombu import Exchange, Queue
+from kombu.utils.uuid import uuid as draw_id
+from message_cases import all_cases
+from names import ID, NAMES
+
+HERE = Path(__file__).parent
+UTC = timezone.utc
+NOW = datetime(2026, 11, 22, 6, 0, 0, tzinfo=UTC)
+ORIGIN = "gen4242@recorder"
+REPLY_TO = "11111111-2222-3333-4444-555555555555"
+
+
+def hold_ids_still():
+    """Counts instead of drawing random ids; returns a function that starts over."""
+    numbers = itertools.count(1)
+
+    def next_id():
+        return UUID(f"00000000-0000-4000-8000-{next(numbers):012d}")
+
+    def start_over():
+        nonlocal numbers
+        numbers = itertools.count(1)
+
+    draw_id.__defaults__ = (next_id,)
+    return start_over
+
+
+def make_app(url, **settings):
+    app = Celery("vectors", broker=url, backend=url, set_as_current=False)
+    app.conf.update(accept_content=["json", "msgpack", "yaml", "pickle"], **settings)
+    app.now = lambda: NOW
+    app._local.oid = REPLY_TO
+    return app
+
+
+def record_messages(url, server, start_over):
+    app = make_app(url)
+
+    @app.task(name="vectors.task")
+    def task(*args, **kwargs):
+        raise NotImplementedError
+
+    def send(args=(), kwargs=None, **options):
+        return task.apply_async(args, kwargs, **options)
+
+    app.finalize()
+    with app.connection_for_write() as connection:
+        exchange = Exchange("direct.ex", "direct")
+        Queue("routed", exchange, "key.é", channel=connection.default_channel).declare()
+    names = {**globals(), "app": app, "task": task, "send": send, "group": group, "chord": chord}
+    vectors = []
+    for name, call, fields in all_cases():
+        start_over()
+        eval(call, names)
+        vectors.append(
+            {"name": name, "call": call, "fields": fields, "messages": taken_lists(server)}
+        )
+    return {
+        "origin": ORIGIN,
+        "reply_to": REPLY_TO,
+        "task": "vectors.task",
+        "first_id": "00000000-0000-4000-8000-000000000001",
+        "second_id": "00000000-0000-4000-8000-000000000002",
+        "vectors": vectors,
+    }
+
+
+def taken_lists(server):
+    """Empties all lists; returns their items, oldest first, with the lists' names."""
+    messages = []
+    for key in sorted(server.scan_iter()):
+        if server.type(key) != b"list":
+            continue
+        while (raw := server.rpop(key)) is not None:
+            messages.append({"list": key.decode(), "raw": raw.decode("ascii")})
+    return messages
+
+
+def record_documents(url, server, start_over):
+    backend = make_app(url).backend
+    extended = make_app(url, result_extended=True).backend
+    app = backend.app
+    names = {
+        **NAMES,
+        "app": app,
+        "backend": backend,
+        "extended": extended,
+        "request": lambda **fields: Context(id=ID, **fields),
+    }
+    vectors = []
+    for name, call in CASES:
+        start_over()
+        eval(call, names)
+        key = f"celery-task-meta-{ID}"
+        lifetime_s = server.ttl(key)
+        raw = server.getdel(key).decode("ascii")
+        vectors.append(
+            {"name": name, "call": call, "key": key, "expires_s": lifetime_s, "raw": raw}
+        )
+    return {"vectors": vectors}
+
+
+def record_json():
+    vectors = []
+    for text in JSON_TEXTS:
+        try:
+            canonical = json.dumps(json.loads(text))
+        except ValueError:
+            canonical = None
+        vectors.append(
+            {"text_base64": base64.b64encode(text.encode()).decode(), "canonical": canonical}
+        )
+    return {"vectors": vectors}
+
+
+def record_floats():
+    vectors = {}
+    for value in floats():
+        (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+        vectors[f"{bits:016x}"] = json.dumps(value)
+    return {"vectors": list(vectors.items())}
+
+
+def record_times():
+    vectors = []
+    for text in dict.fromkeys(times()):
+        try:
+            moment = isoparse(text)
+        except ValueError:
+            vectors.append([text, None, None])
+            continue
+        has_offset = moment.tzinfo is not None
+        since = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        vectors.append([text, since // timedelta(microseconds=1), has_offset])
+    return {"vectors": vectors}
+
+
+def write(name, content, provenance):
+    path = HERE / "celery-5.7" / f"{name}.json"
+    rows = ",\n".join(json.dumps(vector) for vector in content["vectors"])
+    head = json.dumps({"provenance": provenance, **content, "vectors": []}, indent=1)
+    path.write_text(head.removesuffix("[]\n}") + f"[\n{rows}\n]\n}}\n", encoding="ascii")
+    print(f"{path.name}: {len(content['vectors'])} vectors")
+
+
+def main():
+    url = sys.argv[1]
+    server = redis.Redis.from_url(url)
+    if server.dbsize():
+        sys.exit(f"the database {url} is not empty")
+    celery.app.amqp.anon_nodename = lambda: ORIGIN
+    start_over = hold_ids_still()
+    provenance = {
+        "generator": "tests/vectors/record.py",
+        "recorded": datetime.now(UTC).date().isoformat(),
+        "celery": version("celery"),
+        "kombu": version("kombu"),
+        "redis-py": version("redis"),
+        "python-dateutil": version("python-dateutil"),
+        "python": sys.version.split()[0],
+        "redis-server": server.info("server")["redis_version"],
+        "clock": NOW.isoformat(),
+    }
+    try:
+        write("messages", record_messages(url, server, start_over), provenance)
+        write("documents", record_documents(url, server, start_over), provenance)
+    finally:
+        for key in list(server.scan_iter()):
+            server.delete(key)
+    write("json", record_json(), provenance)
+    write("floats", record_floats(), provenance)
+    write("times", record_times(), provenance)
+
+
+if __name__ == "__main__":
+    main()

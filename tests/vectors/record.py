@@ -33,8 +33,8 @@ ORIGIN = "gen4242@recorder"
 REPLY_TO = "11111111-2222-3333-4444-555555555555"
 
 
+# Count instead of drawing random ids; hand out a function that starts over.
 def hold_ids_still():
-    """Counts instead of drawing random ids; returns a function that starts over."""
     numbers = itertools.count(1)
 
     def next_id():
@@ -70,7 +70,7 @@ def record_messages(url, server, start_over):
     with app.connection_for_write() as connection:
         exchange = Exchange("direct.ex", "direct")
         Queue("routed", exchange, "key.é", channel=connection.default_channel).declare()
-    names = {**globals(), "app": app, "task": task, "send": send, "group": group, "chord": chord}
+    names = {**NAMES, "app": app, "task": task, "send": send}
     vectors = []
     for name, call, fields in all_cases():
         start_over()
@@ -88,8 +88,8 @@ def record_messages(url, server, start_over):
     }
 
 
+# Empty all lists: their items, oldest first, with the lists' names.
 def taken_lists(server):
-    """Empties all lists; returns their items, oldest first, with the lists' names."""
     messages = []
     for key in sorted(server.scan_iter()):
         if server.type(key) != b"list":
@@ -99,16 +99,27 @@ def taken_lists(server):
     return messages
 
 
+# The functions that store a result of each kind, by the names that cases use.
+def marks(backend, prefix=""):
+
+    def done(result, **fields):
+        backend.mark_as_done(ID, result, request=Context(id=ID, **fields))
+
+    def failed(exception, traceback, **fields):
+        backend.mark_as_failure(ID, exception, traceback, request=Context(id=ID, **fields))
+
+    return {f"{prefix}done": done, f"{prefix}failed": failed}
+
+
 def record_documents(url, server, start_over):
-    backend = make_app(url).backend
-    extended = make_app(url, result_extended=True).backend
-    app = backend.app
+    app = make_app(url)
+    extended = make_app(url, result_extended=True)
     names = {
         **NAMES,
+        **marks(app.backend),
+        **marks(extended.backend, "extended_"),
         "app": app,
-        "backend": backend,
-        "extended": extended,
-        "request": lambda **fields: Context(id=ID, **fields),
+        "backend": app.backend,
     }
     vectors = []
     for name, call in CASES:

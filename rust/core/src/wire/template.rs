@@ -61,7 +61,8 @@ pub struct Call<'a> {
     pub root_id: Option<&'a str>,
     /// The task that publishes this one.
     pub parent_id: Option<&'a str>,
-    /// Overrides the repr given to [`Template::build`].
+    /// Overrides the repr given to [`Template::build`]. Like `origin` and every option that Celery's
+    /// publisher does not know, it also becomes a property.
     pub argsrepr: Option<&'a str>,
     /// Overrides the repr given to [`Template::build`].
     pub kwargsrepr: Option<&'a str>,
@@ -96,6 +97,24 @@ pub struct Call<'a> {
     pub exchange: Option<&'a str>,
     /// Routing key.
     pub routing_key: Option<&'a str>,
+}
+
+/// How the arguments are shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Repr<'a> {
+    /// Plain text.
+    Text(&'a str),
+    /// A JSON string. For the rare repr that is no UTF-8, because it quotes a lone surrogate.
+    Json(&'a str),
+}
+
+impl Repr<'_> {
+    fn append(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => append_str(out, text),
+            Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+        }
+    }
 }
 
 /// A task's messages with the common part encoded.
@@ -133,6 +152,17 @@ impl Template {
 
     /// Builds one message. The body is encoded (and compressed) already.
     pub fn build(&self, call: &Call<'_>, body: Bytes, argsrepr: &str, kwargsrepr: &str) -> Outgoing {
+        self.build_with(call, body, Repr::Text(argsrepr), Repr::Text(kwargsrepr))
+    }
+
+    /// [`Template::build`] for reprs that may be no UTF-8.
+    pub fn build_with(
+        &self,
+        call: &Call<'_>,
+        body: Bytes,
+        argsrepr: Repr<'_>,
+        kwargsrepr: Repr<'_>,
+    ) -> Outgoing {
         let mut fresh_id = Uuid::encode_buffer();
         let task_id = match call.task_id {
             Some(id) => id,
@@ -168,12 +198,12 @@ impl Template {
             delivery_tag: call
                 .delivery_tag
                 .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
-            extra: call.extra_properties.to_vec(),
+            extra: extra_properties(call),
         }
     }
 
-    fn headers(&self, call: &Call<'_>, task_id: &str, argsrepr: &str, kwargsrepr: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(640 + argsrepr.len() + kwargsrepr.len());
+    fn headers(&self, call: &Call<'_>, task_id: &str, argsrepr: Repr<'_>, kwargsrepr: Repr<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(&self.head);
         append_str(&mut out, task_id);
         self.append_schedule(&mut out, call);
@@ -183,16 +213,10 @@ impl Template {
             Some(call.root_id.unwrap_or(task_id)),
         );
         append_text(&mut out, b", \"parent_id\": ", call.parent_id);
-        append_text(
-            &mut out,
-            b", \"argsrepr\": ",
-            Some(call.argsrepr.unwrap_or(argsrepr)),
-        );
-        append_text(
-            &mut out,
-            b", \"kwargsrepr\": ",
-            Some(call.kwargsrepr.unwrap_or(kwargsrepr)),
-        );
+        out.extend_from_slice(b", \"argsrepr\": ");
+        call.argsrepr.map_or(argsrepr, Repr::Text).append(&mut out);
+        out.extend_from_slice(b", \"kwargsrepr\": ");
+        call.kwargsrepr.map_or(kwargsrepr, Repr::Text).append(&mut out);
         self.append_rest(&mut out, call);
         out.push(b'}');
         self.with_custom_headers(out, call.extra_headers)
@@ -268,6 +292,27 @@ impl Template {
         out.push(b'}');
         out
     }
+}
+
+/// Compat: `apply_async` hands the options that it puts into headers to kombu as well, which keeps
+/// those it does not know as properties (recorded: `origin`, `argsrepr`, `kwargsrepr`).
+fn extra_properties(call: &Call<'_>) -> Vec<(String, String)> {
+    let explicit = [
+        ("argsrepr", call.argsrepr),
+        ("kwargsrepr", call.kwargsrepr),
+        ("origin", call.origin),
+    ];
+    let mut extra = Vec::new();
+    for (name, value) in explicit {
+        let is_given = call.extra_properties.iter().any(|(given, _)| given == name);
+        if let Some(value) = value.filter(|_| !is_given) {
+            let mut json = Vec::new();
+            append_str(&mut json, value);
+            extra.push((name.to_owned(), String::from_utf8(json).unwrap_or_default()));
+        }
+    }
+    extra.extend_from_slice(call.extra_properties);
+    extra
 }
 
 fn append_optional(out: &mut Vec<u8>, text: Option<&str>) {

@@ -115,6 +115,10 @@ impl Cursor<'_> {
     }
 
     fn time_ms(&mut self) -> Option<i64> {
+        // Compat: dateutil takes a zone without a time for midnight, but for a lone "Z".
+        if matches!(self.rest, [b'+' | b'-', _, ..]) {
+            return Some(0);
+        }
         let hour = self.number(2).filter(|hour| *hour <= 24)?;
         let has_colon = self.take(b':');
         let mut minute = 0;

@@ -22,6 +22,7 @@ from codec_cases import JSON_TEXTS, floats, times
 from dateutil.parser import isoparse
 from document_cases import CASES
 from kombu import Exchange, Queue
+from kombu.utils import json as kombu_json
 from kombu.utils.uuid import uuid as draw_id
 from message_cases import all_cases
 from names import ID, NAMES
@@ -75,9 +76,11 @@ def record_messages(url, server, start_over):
     for name, call, fields in all_cases():
         start_over()
         eval(call, names)
-        vectors.append(
-            {"name": name, "call": call, "fields": fields, "messages": taken_lists(server)}
-        )
+        messages = taken_lists(server)
+        vectors.append({"name": name, "call": call, "fields": fields, "messages": messages})
+    with app.connection_for_write() as connection:
+        for message in itertools.chain.from_iterable(vector["messages"] for vector in vectors):
+            message["restored"] = restored(connection.default_channel, server, message["raw"])
     return {
         "origin": ORIGIN,
         "reply_to": REPLY_TO,
@@ -86,6 +89,15 @@ def record_messages(url, server, start_over):
         "second_id": "00000000-0000-4000-8000-000000000002",
         "vectors": vectors,
     }
+
+
+# The envelope as kombu puts it back when it was not acked in time.
+def restored(channel, server, raw):
+    envelope = kombu_json.loads(raw)
+    info = envelope["properties"]["delivery_info"]
+    channel._do_restore_message(envelope, info["exchange"], info["routing_key"], server)
+    (message,) = taken_lists(server)
+    return message["raw"]
 
 
 # Empty all lists: their items, oldest first, with the lists' names.

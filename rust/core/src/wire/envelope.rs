@@ -363,3 +363,90 @@ fn with_true(object: &str, member: &str) -> Result<Vec<u8>> {
     out.push(b'}');
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An envelope with one member left out or put in another way.
+    fn with(part: &str, text: &str) -> Vec<u8> {
+        let parts = [
+            ("body", r#""body": "W10=""#),
+            (
+                "type",
+                r#""content-type": "application/json", "content-encoding": "utf-8""#,
+            ),
+            ("headers", r#""headers": {"task": "t", "id": "x"}"#),
+            (
+                "properties",
+                r#""properties": {"delivery_tag": "d", "body_encoding": "base64",
+                   "delivery_info": {"exchange": "", "routing_key": "q"}}"#,
+            ),
+        ];
+        let chosen = parts.map(|(name, usual)| if name == part { text } else { usual });
+        let filled: Vec<&str> = chosen.into_iter().filter(|text| !text.is_empty()).collect();
+        format!("{{{}}}", filled.join(", ")).into_bytes()
+    }
+
+    fn detail(raw: &[u8]) -> String {
+        decode(raw).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_body_without_encoding_is_the_text_itself() {
+        for encoding in ["", r#""body_encoding": "utf-8", "#] {
+            let properties = format!(
+                r#""properties": {{{encoding}"delivery_tag": 5, "delivery_info": {{"exchange": null, "routing_key": "q"}}}}"#
+            );
+            let envelope = decode(&with("properties", &properties)).unwrap();
+            assert_eq!(envelope.message.body, "W10=");
+            assert_eq!(envelope.message.properties.delivery_tag, "5");
+            assert_eq!(envelope.target.routing_key, "q");
+        }
+    }
+
+    #[test]
+    fn any_scalar_is_a_delivery_tag_and_none_is_empty() {
+        for (tag, read) in [("\"a\"", "a"), ("1.5", "1.5"), ("true", "true"), ("null", "")] {
+            let properties = format!(
+                r#""properties": {{"delivery_tag": {tag}, "delivery_info": {{"exchange": "", "routing_key": "q"}}}}"#
+            );
+            let envelope = decode(&with("properties", &properties)).unwrap();
+            assert_eq!(envelope.message.properties.delivery_tag, read);
+        }
+    }
+
+    #[test]
+    fn absent_headers_and_encoding_have_defaults() {
+        let envelope = decode(&with("headers", "")).unwrap();
+        assert_eq!(envelope.message.headers, "{}");
+        let envelope = decode(&with("type", r#""content-type": "application/json""#)).unwrap();
+        assert_eq!(envelope.message.properties.content_encoding, "utf-8");
+        assert_eq!(envelope.message.properties.delivery_mode, 2);
+    }
+
+    #[test]
+    fn what_stops_or_passes_a_celery_worker_is_malformed_and_says_why() {
+        assert!(detail(b"not json").starts_with("malformed json"));
+        assert!(detail(b"[]").contains("expected an object"));
+        assert!(detail(&with("body", "")).contains("\"body\""));
+        assert!(detail(&with("body", r#""body": 5"#)).contains("\"body\""));
+        assert!(detail(&with("body", r#""body": "***""#)).contains("base64"));
+        assert!(detail(&with("type", "")).contains("\"content-type\""));
+        assert!(detail(&with("type", r#""content-type": """#)).contains("\"content-type\""));
+        assert!(detail(&with("headers", r#""headers": []"#)).contains("\"headers\""));
+        assert!(detail(&with("properties", "")).contains("\"properties\""));
+        assert!(
+            detail(&with("properties", r#""properties": {"delivery_tag": "d"}"#)).contains("delivery_info")
+        );
+    }
+
+    #[test]
+    fn marking_keeps_what_it_does_not_know_and_marks_once() {
+        let raw = br#"{"mine": [1], "headers": {"redelivered": false, "a": 1}, "properties": {"delivery_info": {}}}"#;
+        let marked = mark_redelivered(raw).unwrap();
+        let expected = br#"{"mine": [1], "headers": {"redelivered": true, "a": 1}, "properties": {"delivery_info": {"redelivered": true}}}"#;
+        assert_eq!(marked, expected);
+        assert_eq!(mark_redelivered(&marked).unwrap(), marked);
+    }
+}

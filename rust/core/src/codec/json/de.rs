@@ -23,6 +23,33 @@ impl<'a, 'de> Deserializer<'a, 'de> {
         visit()
     }
 
+    fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.reader.enter()?;
+        let mut items = Items::new(self.reader, b'}');
+        let value = visitor.visit_map(&mut items)?;
+        items.finish()?;
+        Ok(value)
+    }
+
+    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.reader.enter()?;
+        let mut items = Items::new(self.reader, b']');
+        let value = visitor.visit_seq(&mut items)?;
+        items.finish()?;
+        Ok(value)
+    }
+
+    fn scalar<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        match self.reader.peek() {
+            Some(b'"') => visit_text(self.reader.string()?, visitor),
+            Some(b'n') => self.word("null", || visitor.visit_unit()),
+            Some(b't') => self.word("true", || visitor.visit_bool(true)),
+            Some(b'f') => self.word("false", || visitor.visit_bool(false)),
+            Some(b'N') => self.word("NaN", || visitor.visit_f64(f64::NAN)),
+            _ => self.number(visitor),
+        }
+    }
+
     fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         match self.reader.number()? {
             Number::Signed(value) => visitor.visit_i64(value),
@@ -36,28 +63,12 @@ impl<'a, 'de> Deserializer<'a, 'de> {
 impl<'de> serde::Deserializer<'de> for &mut Deserializer<'_, 'de> {
     type Error = Error;
 
+    // Kept small: this frame and one of `map` or `list` are on the stack for each level.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.reader.peek() {
-            Some(b'"') => visit_text(self.reader.string()?, visitor),
-            Some(b'{') => {
-                self.reader.enter()?;
-                let mut items = Items::new(self.reader, b'}');
-                let value = visitor.visit_map(&mut items)?;
-                items.finish()?;
-                Ok(value)
-            }
-            Some(b'[') => {
-                self.reader.enter()?;
-                let mut items = Items::new(self.reader, b']');
-                let value = visitor.visit_seq(&mut items)?;
-                items.finish()?;
-                Ok(value)
-            }
-            Some(b'n') => self.word("null", || visitor.visit_unit()),
-            Some(b't') => self.word("true", || visitor.visit_bool(true)),
-            Some(b'f') => self.word("false", || visitor.visit_bool(false)),
-            Some(b'N') => self.word("NaN", || visitor.visit_f64(f64::NAN)),
-            _ => self.number(visitor),
+            Some(b'{') => self.map(visitor),
+            Some(b'[') => self.list(visitor),
+            _ => self.scalar(visitor),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The lexer: white space, strings, numbers, words, and skipping of whole values.
 
+use smallvec::SmallVec;
+
 use crate::codec::Limits;
 use crate::error::{Error, Result};
 
@@ -313,40 +315,54 @@ impl<'de> Reader<'de> {
         digits
     }
 
-    /// Skips one value, checking its form, and returns its text.
+    /// Skips one value, checking its form, and returns its text. Needs no stack for nesting.
     pub(crate) fn skip(&mut self) -> Result<&'de str> {
-        let first = self.peek();
+        self.peek();
         let start = self.at;
-        match first {
-            Some(b'{') => self.skip_items(b'}')?,
-            Some(b'[') => self.skip_items(b']')?,
-            Some(b'"') => self.skip_string()?,
-            Some(b't') => self.word("true")?,
-            Some(b'f') => self.word("false")?,
-            Some(b'n') => self.word("null")?,
-            Some(b'N') => self.word("NaN")?,
-            _ => self.skip_number()?,
-        }
-        Ok(self.since(start))
-    }
-
-    fn skip_number(&mut self) -> Result<()> {
-        self.number().map(|_| ())
-    }
-
-    fn skip_items(&mut self, close: u8) -> Result<()> {
-        self.enter()?;
-        let mut is_first = true;
-        while self.next_item(is_first, close)? {
-            is_first = false;
-            if close == b'}' {
-                self.peek();
-                self.skip_string()?;
-                self.expect(b':')?;
+        let mut open: SmallVec<[u8; 32]> = SmallVec::new();
+        loop {
+            let mut is_first = false;
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.enter()?;
+                    open.push(if bracket == b'{' { b'}' } else { b']' });
+                    is_first = true;
+                }
+                _ => self.skip_scalar()?,
             }
-            self.skip()?;
+            if !self.skip_to_next_value(&mut open, is_first)? {
+                return Ok(self.since(start));
+            }
         }
-        Ok(())
+    }
+
+    /// Closes what ends here and skips the name of the next member; `false` when all is closed.
+    fn skip_to_next_value(&mut self, open: &mut SmallVec<[u8; 32]>, is_first: bool) -> Result<bool> {
+        let mut is_first = is_first;
+        while let Some(&close) = open.last() {
+            if self.next_item(is_first, close)? {
+                if close == b'}' {
+                    self.peek();
+                    self.skip_string()?;
+                    self.expect(b':')?;
+                }
+                return Ok(true);
+            }
+            open.pop();
+            is_first = false;
+        }
+        Ok(false)
+    }
+
+    fn skip_scalar(&mut self) -> Result<()> {
+        match self.peek() {
+            Some(b'"') => self.skip_string(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(b'N') => self.word("NaN"),
+            _ => self.number().map(|_| ()),
+        }
     }
 
     fn skip_string(&mut self) -> Result<()> {

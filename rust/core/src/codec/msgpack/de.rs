@@ -56,6 +56,57 @@ impl<'de> Deserializer<'de> {
             .fold(0, |length, byte| length << 8 | usize::from(*byte)))
     }
 
+    fn marker(&mut self) -> Result<Marker> {
+        let [marker] = self.array()?;
+        Ok(Marker::from_u8(marker))
+    }
+
+    /// The kind and length of a container, if the marker begins one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other marker is a scalar's")]
+    fn container(&mut self, marker: Marker) -> Result<Option<(Container, usize)>> {
+        Ok(match marker {
+            Marker::FixArray(length) => Some((Container::List, length.into())),
+            Marker::Array16 => Some((Container::List, self.length(2)?)),
+            Marker::Array32 => Some((Container::List, self.length(4)?)),
+            Marker::FixMap(length) => Some((Container::Map, length.into())),
+            Marker::Map16 => Some((Container::Map, self.length(2)?)),
+            Marker::Map32 => Some((Container::Map, self.length(4)?)),
+            _ => None,
+        })
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is left is refused, whatever it is"
+    )]
+    fn scalar<V: Visitor<'de>>(&mut self, marker: Marker, visitor: V) -> Result<V::Value> {
+        match marker {
+            Marker::Null => visitor.visit_unit(),
+            Marker::True => visitor.visit_bool(true),
+            Marker::False => visitor.visit_bool(false),
+            Marker::FixPos(value) => visitor.visit_i64(value.into()),
+            Marker::FixNeg(value) => visitor.visit_i64(value.into()),
+            Marker::U8 => visitor.visit_u64(u8::from_be_bytes(self.array()?).into()),
+            Marker::U16 => visitor.visit_u64(u16::from_be_bytes(self.array()?).into()),
+            Marker::U32 => visitor.visit_u64(u32::from_be_bytes(self.array()?).into()),
+            Marker::U64 => visitor.visit_u64(u64::from_be_bytes(self.array()?)),
+            Marker::I8 => visitor.visit_i64(i8::from_be_bytes(self.array()?).into()),
+            Marker::I16 => visitor.visit_i64(i16::from_be_bytes(self.array()?).into()),
+            Marker::I32 => visitor.visit_i64(i32::from_be_bytes(self.array()?).into()),
+            Marker::I64 => visitor.visit_i64(i64::from_be_bytes(self.array()?)),
+            Marker::F32 => visitor.visit_f64(f32::from_be_bytes(self.array()?).into()),
+            Marker::F64 => visitor.visit_f64(f64::from_be_bytes(self.array()?)),
+            Marker::FixStr(length) => self.text(length.into(), visitor),
+            Marker::Str8 => self.length(1).and_then(|length| self.text(length, visitor)),
+            Marker::Str16 => self.length(2).and_then(|length| self.text(length, visitor)),
+            Marker::Str32 => self.length(4).and_then(|length| self.text(length, visitor)),
+            Marker::Bin8 => self.length(1).and_then(|length| self.bytes(length, visitor)),
+            Marker::Bin16 => self.length(2).and_then(|length| self.bytes(length, visitor)),
+            Marker::Bin32 => self.length(4).and_then(|length| self.bytes(length, visitor)),
+            other => Err(malformed(format!("no value ({other:?}) before byte {}", self.at))),
+        }
+    }
+
     fn text<V: Visitor<'de>>(&mut self, length: usize, visitor: V) -> Result<V::Value> {
         let start = self.at;
         let text = std::str::from_utf8(self.take(length)?)
@@ -100,49 +151,23 @@ impl<'de> Deserializer<'de> {
     }
 }
 
+/// What has items.
+#[derive(Clone, Copy, Debug)]
+enum Container {
+    List,
+    Map,
+}
+
 impl<'de> serde::Deserializer<'de> for &mut Deserializer<'de> {
     type Error = Error;
 
+    // Kept small: this frame and one of `map` or `list` are on the stack for each level.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let [marker] = self.array()?;
-        match Marker::from_u8(marker) {
-            Marker::Null => visitor.visit_unit(),
-            Marker::True => visitor.visit_bool(true),
-            Marker::False => visitor.visit_bool(false),
-            Marker::FixPos(value) => visitor.visit_i64(value.into()),
-            Marker::FixNeg(value) => visitor.visit_i64(value.into()),
-            Marker::U8 => visitor.visit_u64(u8::from_be_bytes(self.array()?).into()),
-            Marker::U16 => visitor.visit_u64(u16::from_be_bytes(self.array()?).into()),
-            Marker::U32 => visitor.visit_u64(u32::from_be_bytes(self.array()?).into()),
-            Marker::U64 => visitor.visit_u64(u64::from_be_bytes(self.array()?)),
-            Marker::I8 => visitor.visit_i64(i8::from_be_bytes(self.array()?).into()),
-            Marker::I16 => visitor.visit_i64(i16::from_be_bytes(self.array()?).into()),
-            Marker::I32 => visitor.visit_i64(i32::from_be_bytes(self.array()?).into()),
-            Marker::I64 => visitor.visit_i64(i64::from_be_bytes(self.array()?)),
-            Marker::F32 => visitor.visit_f64(f32::from_be_bytes(self.array()?).into()),
-            Marker::F64 => visitor.visit_f64(f64::from_be_bytes(self.array()?)),
-            Marker::FixStr(length) => self.text(length.into(), visitor),
-            Marker::Str8 => self.length(1).and_then(|length| self.text(length, visitor)),
-            Marker::Str16 => self.length(2).and_then(|length| self.text(length, visitor)),
-            Marker::Str32 => self.length(4).and_then(|length| self.text(length, visitor)),
-            Marker::Bin8 => self.length(1).and_then(|length| self.bytes(length, visitor)),
-            Marker::Bin16 => self.length(2).and_then(|length| self.bytes(length, visitor)),
-            Marker::Bin32 => self.length(4).and_then(|length| self.bytes(length, visitor)),
-            Marker::FixArray(length) => self.list(length.into(), visitor),
-            Marker::Array16 => self.length(2).and_then(|length| self.list(length, visitor)),
-            Marker::Array32 => self.length(4).and_then(|length| self.list(length, visitor)),
-            Marker::FixMap(length) => self.map(length.into(), visitor),
-            Marker::Map16 => self.length(2).and_then(|length| self.map(length, visitor)),
-            Marker::Map32 => self.length(4).and_then(|length| self.map(length, visitor)),
-            Marker::FixExt1
-            | Marker::FixExt2
-            | Marker::FixExt4
-            | Marker::FixExt8
-            | Marker::FixExt16
-            | Marker::Ext8
-            | Marker::Ext16
-            | Marker::Ext32 => Err(malformed(format!("an extension type before byte {}", self.at))),
-            Marker::Reserved => Err(malformed(format!("a reserved marker before byte {}", self.at))),
+        let marker = self.marker()?;
+        match self.container(marker)? {
+            Some((Container::List, length)) => self.list(length, visitor),
+            Some((Container::Map, length)) => self.map(length, visitor),
+            None => self.scalar(marker, visitor),
         }
     }
 

@@ -2,8 +2,7 @@
 //! Source: `tests/vectors/README.md`.
 #![expect(clippy::unwrap_used, reason = "a broken vector must stop the test")]
 
-mod wire_support;
-
+use crate::value::{Value, from_json, from_msgpack, recorded, to_json, to_msgpack};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use celeriac_core::wire::template::{Call, Repr, Task, Template};
 use celeriac_core::wire::times::parse_iso;
 use celeriac_core::wire::{body, envelope, redis_keys, result_meta};
 use serde::Deserialize;
-use wire_support::{Value, from_json, from_msgpack, recorded, to_json, to_msgpack};
 
 #[derive(Deserialize)]
 struct Messages {
@@ -36,6 +34,7 @@ struct MessageVector {
 struct ListItem {
     list: String,
     raw: String,
+    restored: String,
 }
 
 /// A call as `tests/vectors/message_cases.py` writes it down.
@@ -189,6 +188,22 @@ fn an_envelope_decoded_and_encoded_is_equal_byte_for_byte() {
                 target: decoded.target,
             });
             assert_eq!(String::from_utf8(again).unwrap(), item.raw, "{}", vector.name);
+        }
+    }
+}
+
+#[test]
+fn an_envelope_is_marked_redelivered_as_kombu_restores_it() {
+    for vector in recorded::<Messages>("messages").vectors {
+        for item in vector.messages {
+            let marked = envelope::mark_redelivered(item.raw.as_bytes()).unwrap();
+            assert_eq!(
+                String::from_utf8(marked).unwrap(),
+                item.restored,
+                "{}",
+                vector.name
+            );
+            assert!(envelope::decode(item.restored.as_bytes()).unwrap().redelivered);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What the tests of codec and wire share: a value of any type, and the recorded vectors.
+//! What the tests share: a value of any type, and the recorded vectors.
 #![expect(clippy::unwrap_used, reason = "a broken vector file must stop the test")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "the type is the tests' own")]
 
 use std::fmt;
 

@@ -9,6 +9,7 @@ from celeriac._native import __version__
 from celeriac.app import Celery, shared_task
 from celeriac.app.proxy import Proxy
 from celeriac.canvas import Signature, maybe_signature, signature
+from celeriac.nodenames import new_id as uuid
 from celeriac.routing import Broadcast, Exchange, Queue, binding
 
 if TYPE_CHECKING:
@@ -35,17 +36,6 @@ __all__ = [
 subtask = signature
 current_app: Any = Proxy(_current.get_current_app)
 current_task: Any = Proxy(_current.get_current_task)
-
-
-def uuid() -> str:
-    """Make a new task id.
-
-    Returns:
-        UUID4 text.
-    """
-    import uuid as ids  # noqa: PLC0415 - the function has the module's name
-
-    return str(ids.uuid4())
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,11 @@ class TaskLike(Protocol):
     """A task, as far as handles and backends need it."""
 
     name: str
-    request: Any
     ignore_result: bool | None
+
+    @property
+    def request(self) -> Any:
+        """The call that runs."""
 
     def add_trail(self, result: Any, /) -> Any:
         """Note that the task has called another."""
@@ -40,6 +43,9 @@ class App(Protocol):
     @property
     def timezone(self) -> tzinfo:
         """The zone of the times it writes."""
+
+    def gen_task_name(self, name: str, module: str) -> str:
+        """Name a task."""
 
     def now(self) -> datetime:
         """The time, in that zone."""

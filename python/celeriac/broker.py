@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,9 +158,18 @@ def _url(app: App, setting: str) -> tuple[str, dict[str, Any]]:
 
 _lock = threading.Lock()
 _publishers: dict[tuple[str, str], _native.Publisher] = {}
+# Application -> (version of its settings, the URL in the environment, publisher): finding the URL
+# takes longer than the publish itself.
+_of_app: weakref.WeakKeyDictionary[Any, tuple[Any, _native.Publisher]] = weakref.WeakKeyDictionary()
 # What a fork inherited is kept, and never touched: closing it would write to the parent's sockets.
 _inherited: list[Any] = []
 _announced: set[str] = set()
+_URL_VARIABLES = (
+    "CELERY_BROKER_URL",
+    "CELERY_BROKER_WRITE_URL",
+    "CELERY_RESULT_BACKEND",
+    PATH_VARIABLE,
+)
 
 
 def publisher(app: App) -> _native.Publisher:
@@ -171,15 +181,19 @@ def publisher(app: App) -> _native.Publisher:
     Returns:
         The publisher. No I/O happens before it is used.
     """
+    environ = os.environ
+    state = (app.conf.version, *[environ.get(name) for name in _URL_VARIABLES])
+    known = _of_app.get(app)
+    if known is not None and known[0] == state:
+        return known[1]
     url, options = write_url(app)
     key = (url, json.dumps(options, sort_keys=True, default=repr))
-    found = _publishers.get(key)
-    if found is None:
-        with _lock:
-            found = _publishers.get(key)
-            if found is None:
-                found = _publishers[key] = _native.Publisher(url, options)
-        _announce(app)
+    with _lock:
+        found = _publishers.get(key)
+        if found is None:
+            found = _publishers[key] = _native.Publisher(url, options)
+        _of_app[app] = (state, found)
+    _announce(app)
     return found
 
 
@@ -216,7 +230,7 @@ def publish_with_retries(
     while True:
         try:
             return send()
-        except OperationalError:
+        except OperationalError:  # noqa: PERF203 - trying again is what the loop is for
             wait_s = next(waits, None)
             if wait_s is None:
                 raise
@@ -232,18 +246,20 @@ def close_all(wait_s: float = CLOSE_WAIT_S) -> None:
     with _lock:
         items = list(_publishers.items())
         _publishers.clear()
+        _of_app.clear()
     for (url, _), open_one in items:
         try:
             open_one.close(wait_s)
-        except OperationalError as exc:
+        except OperationalError as exc:  # noqa: PERF203 - each is closed, whatever another does
             logger.error("Not everything was sent to %s: %s", _native.redacted(url), exc)  # noqa: TRY400
 
 
 def _forked() -> None:
     global _lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
     _lock = threading.Lock()
-    _inherited.append(dict(_publishers))
+    _inherited.append((dict(_publishers), dict(_of_app)))
     _publishers.clear()
+    _of_app.clear()
     _native.after_fork_in_child()
 
 

@@ -134,7 +134,8 @@ class CPendingDeprecationWarning(PendingDeprecationWarning):
 class CeleryError(Exception):
     """Base of most errors."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
 
 class ImproperlyConfigured(CeleryError):  # noqa: N818 - Celery's name
@@ -230,7 +231,8 @@ class TaskError(CeleryError):
 class QueueNotFound(KeyError, TaskError):  # noqa: N818 - Celery's name
     """A queue is not in `task_queues`, and missing queues are not to be created."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
 
 class IncompleteStream(TaskError):  # noqa: N818 - Celery's name
@@ -240,7 +242,8 @@ class IncompleteStream(TaskError):  # noqa: N818 - Celery's name
 class NotRegistered(KeyError, TaskError):  # noqa: N818 - Celery's name
     """No task of this name is registered."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
     def __repr__(self) -> str:
         return f"Task of kind {self} is not registered here: its module was not imported."
@@ -278,7 +281,8 @@ class ChordError(TaskError):
 class BackendError(Exception):
     """Base of errors of the result backend."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
 
 class BackendGetMetaError(BackendError):
@@ -307,7 +311,8 @@ class BackendStoreError(BackendError):
 class KombuError(Exception):
     """Base of errors of brokers and serializers."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
 
 class OperationalError(KombuError):
@@ -337,7 +342,8 @@ class ContentDisallowed(SerializerNotInstalled):
 class SoftTimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
     """The task's soft time limit has passed; raised inside the task."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
     def __str__(self) -> str:
         return f"SoftTimeLimitExceeded{self.args}"
@@ -346,7 +352,8 @@ class SoftTimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
 class TimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
     """The task's hard time limit has passed, and its process was killed."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
     def __str__(self) -> str:
         return f"TimeLimitExceeded{self.args}"
@@ -355,13 +362,15 @@ class TimeLimitExceeded(Exception):  # noqa: N818 - billiard's name
 class WorkerLostError(Exception):
     """The process that ran the task has died."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
 
 class Terminated(Exception):  # noqa: N818 - billiard's name
     """The process that ran the task was terminated on request."""
 
-    __new__ = _new
+    if not TYPE_CHECKING:
+        __new__ = _new
 
 
 class WorkerTerminate(SystemExit):

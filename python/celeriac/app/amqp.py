@@ -7,10 +7,13 @@ Source:
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac.app.loading import symbol_by_name
 from celeriac.routing import Exchange, Queue, Queues, Router, prepare
+
+if TYPE_CHECKING:
+    from celeriac import routing
 
 __all__ = ["AMQP", "Queues"]
 
@@ -52,9 +55,9 @@ class AMQP:
         return self.queues.named(self.app.conf.task_default_queue)
 
     @property
-    def queues(self) -> Queues:
+    def queues(self) -> routing.Queues:
         """The queues that are known, by name."""
-        made: Queues = self._once("queues", lambda: self.Queues(self.app.conf.task_queues))
+        made: routing.Queues = self._once("queues", lambda: self.Queues(self.app.conf.task_queues))
         return made
 
     @queues.setter
@@ -70,7 +73,7 @@ class AMQP:
         create_missing_queue_exchange_type: str | None = None,
         autoexchange: Any = None,
         max_priority: int | None = None,
-    ) -> Queues:
+    ) -> routing.Queues:
         """Make the mapping of queues.
 
         Args:
@@ -110,13 +113,13 @@ class AMQP:
         )
 
     @property
-    def router(self) -> Router:
+    def router(self) -> routing.Router:
         """What decides where a task goes."""
         version = self.app.conf.version
         if version != self._version:
             self._made.pop("router", None)
             self._version = version
-        made: Router = self._once("router", self.Router)
+        made: routing.Router = self._once("router", self.Router)
         return made
 
     @router.setter
@@ -124,7 +127,11 @@ class AMQP:
         self._version = self.app.conf.version
         self._made["router"] = router
 
-    def Router(self, queues: Queues | None = None, create_missing: bool | None = None) -> Router:  # noqa: ARG002, FBT001, N802 - Celery's
+    def Router(  # noqa: N802 - Celery's name
+        self,
+        queues: routing.Queues | None = None,
+        create_missing: bool | None = None,  # noqa: ARG002, FBT001 - Celery's signature
+    ) -> routing.Router:
         """Make a router of the settings.
 
         Returns:

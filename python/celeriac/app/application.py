@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import _current
 from celeriac.app import finding, pickling
-from celeriac.app.amqp import AMQP
 from celeriac.app.loading import loader_class, symbol_by_name
 from celeriac.app.proxy import PromiseProxy, maybe_evaluate
 from celeriac.app.registry import TaskRegistry
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
 
+    from typing_extensions import Self
+
+    from celeriac.app.amqp import AMQP
     from celeriac.result import AsyncResult
 
 
@@ -80,7 +82,7 @@ class Celery:
     on_after_finalize: Any = None
     on_after_fork: Any = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - Celery's signature
         self,
         main: str | None = None,
         loader: Any = None,
@@ -162,7 +164,7 @@ class Celery:
         self._made.clear()
         _current.deregister_app(self)
 
-    def __enter__(self) -> Celery:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -347,7 +349,12 @@ class Celery:
         raise TypeError(message)
 
     def task_from_function(
-        self, fun: Any, name: str | None = None, base: Any = None, bind: bool = False, **options: Any  # noqa: FBT001, FBT002
+        self,
+        fun: Any,
+        name: str | None = None,
+        base: Any = None,
+        bind: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+        **options: Any,
     ) -> Any:
         """Make a task of a function now (see `task`).
 
@@ -505,7 +512,7 @@ class Celery:
 
     # Calling -----------------------------------------------------------------------------------
 
-    def send_task(
+    def send_task(  # noqa: PLR0913, PLR0917 - Celery's signature
         self,
         name: str,
         args: Any = None,

@@ -19,7 +19,7 @@ def add_backend_cleanup_task(app: Any) -> Any:
         The task.
     """
 
-    @app.task(name="celery.backend_cleanup", shared=False, lazy=False)
+    @app.task(name="celery.backend_cleanup", shared=False, lazy=False)  # type: ignore[untyped-decorator]
     def backend_cleanup() -> None:
         app.backend.cleanup()
 
@@ -34,7 +34,7 @@ def add_accumulate_task(app: Any) -> Any:
         The task.
     """
 
-    @app.task(name="celery.accumulate", shared=False, lazy=False)
+    @app.task(name="celery.accumulate", shared=False, lazy=False)  # type: ignore[untyped-decorator]
     def accumulate(*args: Any, **kwargs: Any) -> Any:
         index = kwargs.get("index")
         return args[index] if index is not None else args
@@ -53,12 +53,12 @@ def add_map_tasks(app: Any) -> Any:
     def called(task: Any) -> Any:
         return app.signature(task).type
 
-    @app.task(name="celery.map", shared=False, lazy=False)
+    @app.task(name="celery.map", shared=False, lazy=False)  # type: ignore[untyped-decorator]
     def xmap(task: Any, it: Any) -> list[Any]:
         run = called(task)
         return [run(item) for item in it]
 
-    @app.task(name="celery.starmap", shared=False, lazy=False)
+    @app.task(name="celery.starmap", shared=False, lazy=False)  # type: ignore[untyped-decorator]
     def xstarmap(task: Any, it: Any) -> list[Any]:
         run = called(task)
         return [run(*item) for item in it]

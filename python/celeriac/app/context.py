@@ -6,8 +6,10 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Headers that are attributes of their own; every other one is in `headers`.
 _STANDARD = frozenset({

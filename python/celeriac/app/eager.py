@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals, states
@@ -16,6 +15,7 @@ from celeriac._current import pop_task, push_task
 from celeriac.app.context import Context
 from celeriac.canvas import maybe_signature
 from celeriac.exceptions import Ignore, Reject, Retry
+from celeriac.nodenames import new_id
 from celeriac.result import EagerResult
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def apply(
         return value.sig.apply(retries=(retries or 0) + 1, throw=throw)  # type: ignore[no-any-return]
     if throw and state in states.PROPAGATE_STATES:
         raise value
-    result = EagerResult(request.id, value, state, traceback=text, name=task.name)
+    result = EagerResult(str(request.id), value, state, traceback=text, name=task.name)
     if task.store_eager_result and not task.ignore_result:
         task.backend.store_result(request.id, value, state, text, request=request)
     return result
@@ -73,7 +73,7 @@ def instead_of_sending(
 def _request(
     task: Any, args: Any, kwargs: Any, task_id: str | None, retries: int, options: dict[str, Any]
 ) -> Context:
-    task_id = task_id or str(uuid.uuid4())
+    task_id = task_id or new_id()
     link, errbacks = _listed(options.get("link")), _listed(options.get("link_error"))
     info = {
         "is_eager": True,

@@ -14,11 +14,14 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac.app.loading import symbol_by_name
 from celeriac.app.proxy import maybe_evaluate
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -29,13 +32,11 @@ def caller_module() -> str | None:
     Returns:
         The module's name; None where there is none.
     """
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to look at callers
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way to look at callers
     while frame is not None:
         name = frame.f_globals.get("__name__")
         if isinstance(name, str) and name.partition(".")[0] != _PACKAGE:
             return name
-        if frame.f_back is None:
-            return None
         frame = frame.f_back
     return None
 
@@ -204,6 +205,7 @@ def find_app(name: str, load: Callable[[str], Any] = symbol_by_name) -> Any:
 
     Raises:
         AttributeError: The module has no application.
+        ModuleNotFoundError: There is no such module.
     """
     found = _load(name, load)
     if not hasattr(found, "__path__") and not hasattr(found, "__file__"):

@@ -14,11 +14,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac.exceptions import ImproperlyConfigured, NotConfigured
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 BUILTIN_MODULES = frozenset({"celeriac.app.builtins"})
 DEFAULT_CONFIG_MODULE = "celeryconfig"
@@ -227,7 +229,7 @@ class BaseLoader:
     def default_modules(self) -> set[str]:
         """The modules a worker imports."""
         conf = self.app.conf
-        return self.builtin_modules | set(conf.imports or ()) | set(conf.include or ())
+        return {*self.builtin_modules, *(conf.imports or ()), *(conf.include or ())}
 
     def config_from_object(self, obj: Any, silent: bool = False) -> bool:  # noqa: FBT001, FBT002
         """Read a configuration.
@@ -333,7 +335,8 @@ class Loader(BaseLoader):
             Names and values; empty, with a warning, where there is no such module.
 
         Raises:
-            ImportError: The module is missing, and `fail_silently` is False.
+            ModuleNotFoundError: The module is missing, and `fail_silently` is False; or one that
+                it imports is.
         """
         name = os.environ.get(MODULE_VARIABLE, DEFAULT_CONFIG_MODULE)
         try:

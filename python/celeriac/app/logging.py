@@ -243,7 +243,7 @@ class Logging:
         self._configure(root, path, level, ColorFormatter(format, colorize, datefmt))
         signals.after_setup_logger.send(sender=None, logger=root, **options)
         self.setup_task_loggers(level, logfile, colorize=colorize, hostname=hostname)
-        logging.captureWarnings(True)
+        logging.captureWarnings(capture=True)
         return False
 
     def setup_task_loggers(

@@ -32,7 +32,7 @@ class Proxy:
         args: Any = None,
         kwargs: Any = None,
         name: str | None = None,
-        __doc__: str | None = None,
+        __doc__: str | None = None,  # noqa: A002 - Celery's signature
     ) -> None:
         _set(self, "_local", local)
         _set(self, "_args", args or ())
@@ -44,8 +44,9 @@ class Proxy:
         local = _get(self, "_local")
         return local(*_get(self, "_args"), **_get(self, "_kwargs"))
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
+        """The object's class, so that `isinstance` answers for the object."""
         return type(self._get_current_object())
 
     def __getattr__(self, name: str) -> Any:
@@ -58,6 +59,11 @@ class Proxy:
         delattr(self._get_current_object(), name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the object.
+
+        Returns:
+            What it returns.
+        """
         return self._get_current_object()(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -160,7 +166,7 @@ class PromiseProxy(Proxy):
         Returns:
             The object.
         """
-        thing = Proxy._get_current_object(self)
+        thing = Proxy._get_current_object(self)  # noqa: SLF001 - our own
         _set(self, "_thing", thing)
         try:
             pending = _get(self, "_then")

@@ -10,6 +10,8 @@ from celeriac.exceptions import OperationalError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import Self
+
 FLUSH_WAIT_S = 30.0
 
 
@@ -51,9 +53,19 @@ class BatchPublisher:
         """Hand a message over."""
         self._window.publish(template, args, kwargs, call, FLUSH_WAIT_S)
 
-    def publish_parts(self, *parts: Any) -> None:
+    def publish_parts(
+        self,
+        headers: Any,
+        properties: Any,
+        body: bytes,
+        exchange: str,
+        routing_key: str,
+        declare: Any,
+    ) -> None:
         """Hand a message over that was built in Python."""
-        self._window.publish_parts(*parts, FLUSH_WAIT_S)
+        self._window.publish_parts(
+            headers, properties, body, exchange, routing_key, declare, FLUSH_WAIT_S
+        )
 
     @property
     def pending(self) -> int:
@@ -73,7 +85,7 @@ class BatchPublisher:
         if failures:
             raise PublishError(failures)
 
-    def __enter__(self) -> BatchPublisher:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -134,7 +146,7 @@ class Connection:
 
     close = release
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -46,7 +46,7 @@ class TaskRegistry(dict[str, Any]):
 
         Raises:
             NotRegistered: There is none of this name.
-        """
+        """  # noqa: DOC502 - raised through the attribute
         try:
             self.pop(getattr(name, "name", name))
         except KeyError:

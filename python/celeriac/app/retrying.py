@@ -41,7 +41,7 @@ def retry(
         Retry: Normally.
         Reject: The message could not be sent.
         Exception: `exc`, or `MaxRetriesExceededError`, where the retries are used up.
-    """
+    """  # noqa: DOC502 - raised by name
     request = task.request
     limit = options.pop("max_retries", None)
     limit = task.max_retries if limit is None else limit

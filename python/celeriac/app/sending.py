@@ -11,14 +11,13 @@ Source:
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac import _native, broker, message, signals
 from celeriac._current import get_current_worker_task
-from celeriac.nodenames import anon_nodename
+from celeriac.nodenames import anon_nodename, new_id
 from celeriac.routing import destination
 from celeriac.timestamps import absolute, is_naive, maybe_make_aware
 
@@ -63,13 +62,12 @@ class Sender:
             The task's id, and a subscription to its result or None.
         """
         args, kwargs = _checked(args, kwargs)
-        window = options.pop("publisher", None) or options.pop("producer", None)
-        options.pop("producer", None)
+        window = options.get("publisher") or options.get("producer")
         retry = options.pop("retry", None)
         policy = options.pop("retry_policy", None)
         conf = self.app.conf
         _inherit(conf, options)
-        task_id = options.pop("task_id", None) or str(uuid.uuid4())
+        task_id = options.pop("task_id", None) or new_id()
         ignored = bool(options.get("ignore_result"))
         prepared = self._prepare(name, args, kwargs, options)
         call = self._call(task_id, options)
@@ -89,7 +87,9 @@ class Sender:
 
     # Paths -------------------------------------------------------------------------------------
 
-    def _fast(self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any, results: Any) -> Any:
+    def _fast(
+        self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any, results: Any
+    ) -> Any:
         if window is not None:
             return lambda: window.publish(prepared.template, args, kwargs, call)
         publisher = broker.publisher(self.app)
@@ -156,16 +156,21 @@ class Sender:
     # Preparing ---------------------------------------------------------------------------------
 
     def _prepare(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Prepared:
-        """Find the destination and template of a call, making them when first needed."""
+        """Find the destination and template of a call, making them when first needed.
+
+        Returns:
+            Both; `options` lose what they are made from.
+        """
         app = self.app
-        state = (app.conf.version, os.getpid(), id(app.amqp.router))
+        router = app.amqp.router
+        # The process is part of the key for `origin`, which names it.
+        state = (app.conf.version, os.getpid(), id(router))
         if state != self._made_for:
             self._prepared.clear()
             self._made_for = state
-        router = app.amqp.router
         route_name = options.pop("route_name", None) or name
         task_type = options.pop("task_type", None)
-        own = tuple(options.pop(key, None) for key in _ROUTING)
+        own = tuple([options.pop(key, None) for key in _ROUTING])
         serializer = options.pop("serializer", None)
         ignore = options.get("ignore_result")
         key = (name, route_name, own, serializer, ignore) if router.is_static else None
@@ -204,22 +209,31 @@ class Sender:
         return Prepared(common, _native.Template(**fields) if native else None, where.queue)
 
     def _call(self, task_id: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Translate options into what differs from call to call (see `message.build`)."""
+        """Translate options into what differs from call to call.
+
+        Returns:
+            The keys of `message.build`.
+        """
         call: dict[str, Any] = {"task_id": task_id, "reply_to": self.app.thread_oid}
-        if options:
-            self._times(call, options)
-            _limits(call, options)
-            _links(call, options)
-            _stamps(call, options)
-            for option, key in _CALL_KEYS.items():
-                value = options.pop(option, None)
-                if value is not None:
-                    call[key] = value
-            for name in _IGNORED:
-                options.pop(name, None)
-            extra = {key: value for key, value in options.items() if value is not None}
-            if extra:
-                call["properties"] = extra
+        special: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for option, value in options.items():
+            if value is None or option in _IGNORED:
+                continue
+            key = _CALL_KEYS.get(option)
+            if key is not None:
+                call[key] = value
+            elif option in _SPECIAL:
+                special[option] = value
+            else:
+                extra[option] = value
+        if special:
+            self._times(call, special)
+            _limits(call, special)
+            _links(call, special)
+            _stamps(call, special, extra)
+        if extra:
+            call["properties"] = extra
         return call
 
     def _times(self, call: dict[str, Any], options: dict[str, Any]) -> None:
@@ -259,11 +273,15 @@ _CALL_KEYS = {
     "chain": "chain",
     "chord": "chord",
 }
+_SPECIAL = frozenset({
+    "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "link_error",
+    "stamped_headers", "stamps",
+})  # fmt: skip
 #: Options that say something to this side only.
-_IGNORED = (
+_IGNORED = frozenset({
     "add_to_parent", "connection", "router", "result_cls", "ignore_result", "compression",
-    "immediate", "mandatory", "link", "link_error", "timeout", "confirm_timeout", "declare",
-)  # fmt: skip
+    "immediate", "mandatory", "timeout", "confirm_timeout", "declare", "publisher", "producer",
+})  # fmt: skip
 
 
 def _checked(args: Any, kwargs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -313,11 +331,11 @@ def _links(call: dict[str, Any], options: dict[str, Any]) -> None:
             call[key] = list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _stamps(call: dict[str, Any], options: dict[str, Any]) -> None:
+def _stamps(call: dict[str, Any], options: dict[str, Any], extra: dict[str, Any]) -> None:
     names = options.pop("stamped_headers", None)
     stamps = dict(options.pop("stamps", None) or {})
     if names:
-        stamps.update({name: options.pop(name) for name in names if name in options})
+        stamps.update({name: extra.pop(name) for name in names if name in extra})
         call["stamped_headers"] = sorted(names)
     if stamps:
         call["stamps"] = {key: stamps[key] for key in stamps if not names or key in names}

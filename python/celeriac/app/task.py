@@ -18,8 +18,9 @@ from celeriac.exceptions import Ignore, MaxRetriesExceededError, OperationalErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.result import AsyncResult, EagerResult
     from typing_extensions import ParamSpec
+
+    from celeriac.result import AsyncResult, EagerResult
 
     P = ParamSpec("P")
 else:
@@ -227,6 +228,9 @@ class Task(Generic[P, R]):
     def on_replace(self, sig: Any) -> Any:
         """Called when the task is replaced.
 
+        Returns:
+            In eager mode the replacement's value.
+
         Raises:
             Ignore: Outside of eager mode: the replacement answers in its place.
         """
@@ -277,7 +281,7 @@ class Task(Generic[P, R]):
 
         Raises:
             TypeError: The arguments are not what the task takes.
-        """
+        """  # noqa: DOC502 - raised by `__header__`
         if self.typing:
             check = getattr(self, "__header__", None)
             if check is not None:
@@ -317,7 +321,7 @@ class Task(Generic[P, R]):
         merged.setdefault("ignore_result", self.ignore_result)
         return merged
 
-    def apply(
+    def apply(  # noqa: PLR0913, PLR0917 - Celery's signature
         self,
         args: Any = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -470,7 +474,8 @@ class Task(Generic[P, R]):
     @property
     def request(self) -> Any:
         """The call that runs (a `Context`)."""
-        current = self.request_stack.top if self.request_stack is not None else None
+        stack: LocalStack | None = self.request_stack
+        current = stack.top if stack is not None else None
         if current is not None:
             return current
         # Compat: outside of a call, tests set fields of a request that stays.
@@ -489,7 +494,8 @@ class Task(Generic[P, R]):
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        """The function's name: tasks look like functions."""
+        return type(self).__qualname__.rpartition(".")[2]
 
     def __repr__(self) -> str:
         return f"<@task: {self.name} of {self._app.main if self._app else None}>"

@@ -7,8 +7,10 @@ checks calls in a tenth of the time that `inspect.Signature.bind` takes, with it
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def header(function: Callable[..., Any], *, bound: bool = False) -> Callable[..., None]:
@@ -44,13 +46,16 @@ def _listed(parameters: list[inspect.Parameter]) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and star_needed:
             parts.append("*")
             star_needed = False
-        parts.append(_PREFIX.get(parameter.kind, "") + parameter.name + _default(parameter))
+        parts.append(_prefix(parameter) + parameter.name + _default(parameter))
         if only_positional and parameter is only_positional[-1]:
             parts.append("/")
     return ", ".join(parts)
 
 
-_PREFIX = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+def _prefix(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return "*"
+    return "**" if parameter.kind is parameter.VAR_KEYWORD else ""
 
 
 def _default(parameter: inspect.Parameter) -> str:

@@ -6,18 +6,18 @@ Source:
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from typing_extensions import Self
-
 from celeriac._current import get_current_app
+from celeriac.nodenames import new_id
 from celeriac.reprs import reprcall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
 S = TypeVar("S", bound="Signature")
 #: Options that a later call does not override.
@@ -341,7 +341,7 @@ class Signature(dict[str, Any]):
             A handle to its result.
         """
         options = self.options
-        task_id = options.setdefault("task_id", _id or str(uuid.uuid4()))
+        task_id = options.setdefault("task_id", _id or new_id())
         options.setdefault("reply_to", self.app.thread_oid)
         fields = {
             "root_id": root_id,

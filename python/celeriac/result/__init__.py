@@ -1,5 +1,6 @@
 """Handles to results."""
 
+from celeriac._current import task_join_will_block
 from celeriac.result.eager import EagerResult
 from celeriac.result.groups import GroupResult, ResultSet
 from celeriac.result.single import AsyncResult, ResultBase
@@ -8,7 +9,6 @@ from celeriac.result.waiting import (
     allow_join_result,
     assert_will_not_block,
     denied_join_result,
-    task_join_will_block,
 )
 
 __all__ = [

@@ -55,8 +55,8 @@ class AsyncResult(ResultBase):
         app: Any = None,
         parent: Any = None,
     ) -> None:
-        if id is None:
-            message = f"AsyncResult requires a valid id, not {type(id).__name__}"
+        if not id:
+            message = f"AsyncResult requires a valid id, not {id!r}"
             raise ValueError(message)
         self.app = app_or_default(app if app is not None else self.app)
         self.id = id
@@ -69,7 +69,7 @@ class AsyncResult(ResultBase):
 
     # Waiting -----------------------------------------------------------------------------------
 
-    def get(
+    def get(  # noqa: PLR0913, PLR0917 - Celery's signature
         self,
         timeout: float | None = None,
         propagate: bool = True,  # noqa: FBT001, FBT002 - Celery's signature

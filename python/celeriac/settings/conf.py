@@ -65,6 +65,7 @@ class Settings(MutableMapping[str, Any]):
             "deprecated_settings": deprecated_settings,
             "pending": None,
             "loaded": None,
+            "memo": {},
         }
         self.__dict__.update(state)
         self.update(changes or {})
@@ -78,6 +79,8 @@ class Settings(MutableMapping[str, Any]):
     #: Loads the configuration; called once, when the first setting is read.
     pending: Callable[[], None] | None
     loaded: Mapping[str, Any] | None
+    #: Values that were read since the last change: a publish reads ten of them.
+    memo: dict[str, Any]
 
     def resolve(self) -> None:
         """Load the configuration, if that was put off."""
@@ -98,6 +101,15 @@ class Settings(MutableMapping[str, Any]):
         self.touch()
 
     def _lookup(self, key: str) -> Any:
+        try:
+            return self.memo[key]
+        except KeyError:
+            value = self._search(key)
+        if value is not _MISSING and new_name(key) not in _ENVIRONMENT:
+            self.memo[key] = value
+        return value
+
+    def _search(self, key: str) -> Any:
         if self.pending is not None:
             self.resolve()
         name = new_name(key)
@@ -136,7 +148,10 @@ class Settings(MutableMapping[str, Any]):
         self.touch()
 
     def __getattr__(self, key: str) -> Any:
-        value = _MISSING if key.startswith("__") else self._lookup(key)
+        try:
+            return self.__dict__["memo"][key]
+        except KeyError:
+            value = _MISSING if key.startswith("__") else self._lookup(key)
         if value is _MISSING:
             message = f"{type(self).__name__!r} object has no attribute {key!r}"
             raise AttributeError(message)
@@ -164,6 +179,7 @@ class Settings(MutableMapping[str, Any]):
     def touch(self) -> None:
         """Tell whoever derived something from the settings that they have changed."""
         self.__dict__["version"] += 1
+        self.memo.clear()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set many at once."""

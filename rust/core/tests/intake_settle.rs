@@ -187,6 +187,7 @@ fn one_poisoned_settlement_does_not_hold_up_the_others() {
     let detail = trouble(&intake);
     assert!(detail.ends_with("fake:// refused: never"), "{detail}");
     fake.wait_seen(2);
+    fake.wait_next_failure();
     assert_eq!(intake.held(), 1);
     fake.poison(None);
     assert!(intake.flush(soon()));

@@ -150,6 +150,12 @@ impl Fake {
         self.state.lock().is_lost = is_lost;
     }
 
+    /// Waits for one more failure: what was settled before is released then.
+    pub(crate) fn wait_next_failure(&self) {
+        let count = self.state.lock().failures + 1;
+        self.wait_failures(count);
+    }
+
     pub(crate) fn wait_failures(&self, count: usize) {
         let mut state = self.state.lock();
         while state.failures < count {
@@ -224,6 +230,8 @@ impl Consumer for Fake {
             .iter()
             .any(|settlement| state.poison.as_ref() == Some(&settlement.token.tag))
         {
+            state.failures += 1;
+            self.changed.notify_all();
             return Err(Unsettled {
                 error: refused(),
                 batch,

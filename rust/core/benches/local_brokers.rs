@@ -2,7 +2,6 @@
 //!
 //! `cargo bench -p celeriac-core --bench local_brokers`
 #![expect(clippy::unwrap_used, reason = "a broken assumption ends the bench")]
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -137,7 +136,7 @@ fn measure(criterion: &mut Criterion, name: &str, url: &BrokerUrl) {
     }
     group.throughput(Throughput::Elements(1));
     group.bench_function("round trip to a result", |bencher| {
-        round_trips(bencher, url, &*publisher)
+        round_trips(bencher, url, &*publisher);
     });
     group.finish();
 }

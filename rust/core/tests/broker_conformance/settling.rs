@@ -160,3 +160,22 @@ pub(crate) fn an_old_token_does_not_settle_anothers_lease<F: Fixture>() {
     second.close(soon());
     assert_eq!(bodies(&reserve(&*first, 1)), ["a"]);
 }
+
+pub(crate) fn an_old_token_does_not_settle_a_later_message<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    let consumer = stage.consumer(&["q"]);
+    stage.publish("q", &["a"]);
+    let first = reserve(&*consumer, 1);
+    let old = duplicate(&first[0].token);
+    settle(&*consumer, first, &Verdict::Ack);
+    stage.publish("q", &["b"]);
+    let _held = reserve(&*consumer, 1);
+    let late = Settlement {
+        token: old,
+        verdict: Verdict::Ack,
+        put: None,
+    };
+    consumer.settle(vec![late], soon()).unwrap();
+    consumer.close(soon());
+    assert_eq!(stage.depth("q"), 1);
+}

@@ -43,6 +43,7 @@ macro_rules! conformance {
                 a_put_is_stored_with_its_ack
                 settling_twice_changes_nothing
                 an_old_token_does_not_settle_anothers_lease
+                an_old_token_does_not_settle_a_later_message
             }
             surviving {
                 closing_hands_unsettled_messages_back_in_front

@@ -160,7 +160,15 @@ impl Consumer for SqliteConsumer {
             Ok(session) => session,
             Err(error) => return Err(Unsettled { error, batch }),
         };
-        let settled = settle_all(&session.database, &batch, deadline);
+        // A tag that is not held was settled before, and its id may be another message's by now.
+        let is_held: Vec<bool> = {
+            let held = self.held.lock();
+            batch
+                .iter()
+                .map(|settlement| held.contains(&settlement.token.tag))
+                .collect()
+        };
+        let settled = settle_all(&session.database, &batch, &is_held, deadline);
         let requeued = match settled {
             Ok(requeued) => requeued,
             Err(error) => return Err(Unsettled { error, batch }),
@@ -246,7 +254,12 @@ fn wait(consumer: &SqliteConsumer, session: &Session, deadline: Deadline) {
     }
 }
 
-fn settle_all(database: &Database, batch: &[Settlement], deadline: Deadline) -> Result<Vec<String>> {
+fn settle_all(
+    database: &Database,
+    batch: &[Settlement],
+    is_held: &[bool],
+    deadline: Deadline,
+) -> Result<Vec<String>> {
     let now_ms = database.unix_ms();
     database.write(deadline, |transaction| {
         let mut requeued = Vec::new();
@@ -255,7 +268,7 @@ fn settle_all(database: &Database, batch: &[Settlement], deadline: Deadline) -> 
             batch.iter().filter_map(|settlement| settlement.put.as_ref()),
             now_ms,
         )?;
-        for settlement in batch {
+        for (settlement, _) in batch.iter().zip(is_held).filter(|(_, is_held)| **is_held) {
             requeued.extend(messages::settle(
                 transaction,
                 &settlement.token,

@@ -1,6 +1,7 @@
 //! All statements about messages.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -197,7 +198,7 @@ fn lease_of(
             queue: queue.to_owned(),
             redelivered: deliveries > 1,
             token: AckToken {
-                tag: id.to_string(),
+                tag: tag(id),
                 epoch: owner.unsigned_abs(),
             },
         };
@@ -206,6 +207,17 @@ fn lease_of(
     // RETURNING promises no order.
     placed.sort_unstable_by_key(|(place, _)| *place);
     Ok(placed.into_iter().map(|(_, delivery)| delivery).collect())
+}
+
+/// A name for one lease. The id alone is not: the last message's is given again once it is gone.
+fn tag(id: i64) -> String {
+    static LAST_LEASE: AtomicU64 = AtomicU64::new(0);
+    format!("{id}-{}", LAST_LEASE.fetch_add(1, Ordering::Relaxed))
+}
+
+fn id_of(tag: &str) -> Option<i64> {
+    let (id, _) = tag.split_once('-')?;
+    id.parse().ok()
 }
 
 /// The message in the first five columns of `row` ([`COLUMNS`]).
@@ -232,7 +244,7 @@ pub(super) fn settle(
     token: &AckToken,
     verdict: &Verdict,
 ) -> rusqlite::Result<Option<String>> {
-    let (Ok(id), Ok(owner)) = (token.tag.parse::<i64>(), i64::try_from(token.epoch)) else {
+    let (Some(id), Ok(owner)) = (id_of(&token.tag), i64::try_from(token.epoch)) else {
         return Ok(None);
     };
     match verdict {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac import _native
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -61,3 +63,22 @@ def shown(value: Any, max_chars: int = 1024) -> str:
     except Exception as exc:  # noqa: BLE001 - `repr` is the user's code
         return f"<Unrepresentable {type(value).__name__!r}: {type(exc).__name__}>"
     return truncate(text, max_chars)
+
+
+def saferepr(o: Any, maxlen: int | None = None, maxlevels: int = 3, seen: Any = None) -> str:
+    """Show a value as messages carry it (``argsrepr``): bounded in length and depth.
+
+    Args:
+        o: The value.
+        maxlen: Characters; None for as many as 65,536.
+        maxlevels: Levels of nesting before ``...``.
+        seen: Ignored.
+
+    Returns:
+        The text.
+    """
+    del seen
+    return _native.safe_repr(o, maxlen or _MAX_CHARS, maxlevels)
+
+
+_MAX_CHARS = 65536

@@ -1,4 +1,4 @@
-"""How long to wait before trying again. Pure: no clock, no sleep.
+"""How long to wait before trying again. No clock, no sleep.
 
 Source:
     kombu ``retry_over_time`` (the policy's keys); Celery's documented defaults.
@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,3 +59,17 @@ def backoff_s(factor: float, retries: int, maximum_s: float, jitter: float | Non
     if jitter is not None:
         countdown = int(jitter * (countdown + 1))
     return int(max(0, countdown))
+
+
+def get_exponential_backoff_interval(
+    factor: float,
+    retries: int,
+    maximum: float,
+    full_jitter: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+) -> int:
+    """Compute the wait before a task's next retry (see `backoff_s`).
+
+    Returns:
+        Whole seconds.
+    """
+    return backoff_s(factor, retries, maximum, random.random() if full_jitter else None)  # noqa: S311 - not for secrets

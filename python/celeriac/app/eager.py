@@ -136,7 +136,8 @@ def run(task: Any, request: Context) -> tuple[str, Any, str | None]:
 
 
 def _outcome(task: Any, request: Context) -> tuple[str, Any, str | None, Any]:
-    body = task if _has_own_call(task) else task.run
+    # Only a `__call__` of the user's (or of a tool that has wrapped it) is to be seen.
+    body = task.run if type(task).__call__ is type(task).plain_call else task
     try:
         return states.SUCCESS, body(*request.args, **request.kwargs), None, None
     except Ignore as exc:
@@ -147,12 +148,6 @@ def _outcome(task: Any, request: Context) -> tuple[str, Any, str | None, Any]:
         return states.RETRY, exc, _text(), sys.exc_info()
     except Exception as exc:  # noqa: BLE001 - a task is the user's code
         return states.FAILURE, exc, _text(), sys.exc_info()
-
-
-def _has_own_call(task: Any) -> bool:
-    from celeriac.app.task import Task  # noqa: PLC0415 - tasks import this module
-
-    return type(task).__call__ is not Task.__call__
 
 
 def _text() -> str:

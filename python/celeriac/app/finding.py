@@ -69,15 +69,20 @@ def task_name(main: str | None, name: str, module: str) -> str:
         module: The function's module.
 
     Returns:
-        ``<module>.<name>``. Of a module that is run, the application's name stands for it, unless
-        the module's own name can be found.
+        ``<module>.<name>``. The application's name stands for a module that is run.
     """
-    found = sys.modules.get(module)
-    if found is None and module == "__main__":
-        module = main or module
     if module == "__main__":
         module = main or module
     return f"{module}.{name}" if module else name
+
+
+def gen_task_name(app: Any, name: str, module_name: str) -> str:
+    """Name a task of an application.
+
+    Returns:
+        Its name.
+    """
+    return task_name(app.main, name, module_name)
 
 
 def autodiscover(app: Any, packages: Any, related_name: str | None, *, force: bool) -> Any:

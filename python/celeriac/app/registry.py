@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from celeriac._current import get_current_app
+from celeriac.app.proxy import Proxy
 from celeriac.exceptions import InvalidTaskError, NotRegistered
 
 if TYPE_CHECKING:
@@ -90,3 +91,6 @@ def unpickle_task(name: str, module: str | None = None) -> Any:
     if module:
         __import__(module)
     return get_current_app().tasks[name]
+
+
+current_tasks: Any = Proxy(lambda: get_current_app().tasks)

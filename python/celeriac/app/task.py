@@ -83,6 +83,8 @@ class Task(Generic[P, R]):
     _default_request: Context | None = None
     _exec_options: dict[str, Any] | None = None
     _backend: Any = None
+    #: `__call__` as it is here: a worker calls `run` at once unless somebody has changed it.
+    plain_call: ClassVar[Any] = None
 
     from_config: ClassVar[tuple[tuple[str, str], ...]] = (
         ("serializer", "task_serializer"),
@@ -503,3 +505,6 @@ class Task(Generic[P, R]):
     def __reduce__(self) -> Any:
         module = type(self).__module__
         return unpickle_task, (self.name, module if module != "__main__" else None)
+
+
+Task.plain_call = Task.__call__

@@ -46,6 +46,8 @@ class AsyncResult(ResultBase):
     app: Any = None
     id: str
     backend: Any = None
+    #: Makes handles of result tuples (`celeriac.result.tuples` sets it).
+    from_tuple: Any = None
 
     def __init__(
         self,
@@ -232,12 +234,10 @@ class AsyncResult(ResultBase):
     @property
     def children(self) -> list[Any] | None:
         """Handles to the tasks that this one has called, once it is done."""
-        from celeriac.result.tuples import result_from_tuple  # noqa: PLC0415 - it makes this class
-
         listed = self._get_task_meta().get("children")
         if listed is None:
             return None
-        return [result_from_tuple(child, self.app) for child in listed]
+        return [self.from_tuple(child, self.app) for child in listed]
 
     def ready(self) -> bool:
         """Say whether the task is done.

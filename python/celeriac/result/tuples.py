@@ -35,3 +35,6 @@ def result_from_tuple(r: Any, app: Any = None) -> Any:
         members = [result_from_tuple(node, app) for node in nodes]
         return GroupResult(task_id, members, parent=parent, app=app)
     return AsyncResult(task_id, parent=parent, app=app)
+
+
+AsyncResult.from_tuple = staticmethod(result_from_tuple)

@@ -1,6 +1,13 @@
 """Where messages go: queues, exchanges, and the rules that choose between them."""
 
-from celeriac.routing.entities import Broadcast, Exchange, Queue, binding, delivery_mode
+from celeriac.routing.entities import (
+    Broadcast,
+    Exchange,
+    Queue,
+    binding,
+    delivery_mode,
+    worker_direct,
+)
 from celeriac.routing.queues import Queues
 from celeriac.routing.router import Destination, MapRoute, Router, destination, prepare
 
@@ -16,4 +23,5 @@ __all__ = [
     "delivery_mode",
     "destination",
     "prepare",
+    "worker_direct",
 ]

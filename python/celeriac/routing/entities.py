@@ -11,6 +11,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from celeriac.nodenames import WORKER_DIRECT_EXCHANGE, WORKER_DIRECT_QUEUE_FORMAT
+
 _DELIVERY_MODES = {"transient": 1, "persistent": 2, 1: 1, 2: 2, "1": 1, "2": 2}
 
 
@@ -271,3 +273,18 @@ class Broadcast(Queue):
         fanout = exchange if exchange is not None else Exchange(name or "", "fanout")
         options.update(alias=alias or name, auto_delete=auto_delete)
         super().__init__(own, fanout, **options)
+
+
+def worker_direct(hostname: Any) -> Queue:
+    """Describe the queue of one worker (`worker_direct`).
+
+    Args:
+        hostname: Its node name; a queue is returned as it is.
+
+    Returns:
+        The queue.
+    """
+    if isinstance(hostname, Queue):
+        return hostname
+    exchange = Exchange(WORKER_DIRECT_EXCHANGE)
+    return Queue(WORKER_DIRECT_QUEUE_FORMAT.format(hostname=hostname), exchange, hostname)

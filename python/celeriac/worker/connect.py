@@ -33,10 +33,8 @@ def reach_broker(
         pause: Waits so many seconds; False where the worker is to stop instead.
 
     Returns:
-        Whether the broker was reached; False where the worker is to stop.
-
-    Raises:
-        OperationalError: Still no answer after ``max_tries``.
+        Whether the broker was reached; False where the worker is to stop. An OperationalError says
+        that there is still no answer after ``max_tries``.
 
     Source:
         Celery 5.7 tries again after 2, 4, 6 ... 30 seconds.

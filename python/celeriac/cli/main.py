@@ -92,6 +92,8 @@ def _override_settings(overrides: dict[str, str | None], *, skip_checks: bool) -
 
 
 def _load(ctx: click.Context, app: str | None) -> Any:
+    if app is None and ctx.obj is not None:
+        return ctx.obj
     if app is None:
         from celeriac import current_app  # noqa: PLC0415 - makes the default app when looked at
 
@@ -107,6 +109,14 @@ for _name in ABSENT:
     celeriac.add_command(absent_command(_name))
 
 
-def main() -> None:
-    """Run the command line; ends the process."""
-    celeriac(prog_name="celeriac")
+def main(argv: list[str] | None = None, app: Any = None) -> Any:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; those of the process by default.
+        app: The application, where ``-A`` does not name one.
+
+    Returns:
+        The exit code, where an application runs its own command line; otherwise the process ends.
+    """
+    return celeriac.main(argv, prog_name="celeriac", obj=app, standalone_mode=app is None)

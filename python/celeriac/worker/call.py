@@ -37,7 +37,8 @@ class Call:
     @property
     def ignores_result(self) -> bool:
         """Whether no result is wanted; a message that leaves it open asks the task."""
-        ignored = self.request.ignore_result
+        # The class has a default; only what the message itself says counts.
+        ignored = vars(self.request).get("ignore_result")
         return bool(self.task.ignore_result if ignored is None else ignored)
 
 

@@ -101,7 +101,7 @@ def _takes_request(app: App, signature: Any) -> bool:
     # Compat: an errback that is bound, takes one argument or is not registered here is sent as a
     # message with the failed task's id.
     task = app.tasks.get(signature.task)
-    if task is None or getattr(task, "bind", False):
+    if task is None or not isinstance(inspect.getattr_static(task, "run"), staticmethod):
         return False
     positional = 0
     for parameter in inspect.signature(task.run).parameters.values():

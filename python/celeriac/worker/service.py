@@ -253,6 +253,8 @@ class WorkController:
 
     def _redirect_stdouts(self) -> None:
         conf = self.app.conf
+        if threading.current_thread() is not threading.main_thread():
+            return  # Somebody else's program, which prints for itself.
         if conf.worker_redirect_stdouts and not self._has_custom_logging:
             self.app.log.redirect_stdouts(conf.worker_redirect_stdouts_level)
 

@@ -1,8 +1,9 @@
 """The pool that is none: tasks are executed by the worker's own thread."""
 
 import os
+import threading
 
-from celeriac import _current
+from celeriac import _current, signals
 from celeriac._native import ChildEvent, Intake
 from celeriac.exceptions import WorkerShutdown, WorkerTerminate
 from celeriac.worker.call import Report
@@ -41,8 +42,11 @@ class SoloPool:
         """Nothing is forked."""
 
     def start(self, intake: Intake) -> None:  # noqa: ARG002 - no children to link
-        """Note that a task of this process would wait for itself."""
-        _current.set_task_join_will_block(True)
+        """Tell those that prepare a process for tasks."""
+        signals.worker_process_init.send(sender=None)
+        if threading.current_thread() is threading.main_thread():
+            # This process is nothing but a worker: a task that waits for another waits for itself.
+            _current.set_task_join_will_block(True)
 
     def submit(self, request: Request) -> None:
         """Execute a task.
@@ -89,5 +93,4 @@ class SoloPool:
         """Nothing runs when this is called."""
 
     def stop(self, wait_s: float) -> None:  # noqa: ARG002 - nothing to wait for
-        """End."""
-        _current.set_task_join_will_block(False)
+        """Nothing is left to end."""

@@ -32,12 +32,26 @@ class FakeMessage:
 
     def headers(self):
         return {
-            "lang": "py", "task": self.task, "id": self.id, "shadow": None, "eta": self.eta,
-            "expires": self.expires, "group": None, "group_index": None, "retries": 0,
-            "timelimit": list(self.timelimit), "root_id": self.id, "parent_id": None,
-            "argsrepr": repr(tuple(self.args)), "kwargsrepr": repr(self.kwargs),
-            "origin": "gen1@here", "ignore_result": False, "replaced_task_nesting": 0,
-            "stamped_headers": None, "stamps": {}, **self.more_headers,
+            "lang": "py",
+            "task": self.task,
+            "id": self.id,
+            "shadow": None,
+            "eta": self.eta,
+            "expires": self.expires,
+            "group": None,
+            "group_index": None,
+            "retries": 0,
+            "timelimit": list(self.timelimit),
+            "root_id": self.id,
+            "parent_id": None,
+            "argsrepr": repr(tuple(self.args)),
+            "kwargsrepr": repr(self.kwargs),
+            "origin": "gen1@here",
+            "ignore_result": False,
+            "replaced_task_nesting": 0,
+            "stamped_headers": None,
+            "stamps": {},
+            **self.more_headers,
         }
 
     def properties(self):

@@ -93,9 +93,7 @@ def test_content_without_structure_is_set_aside(door, content_type):
         ({"task": None, "content": {"task": "t.add", "id": "1", "args": []}}, "protocol 1"),
     ],
 )
-def test_a_message_that_asks_for_what_is_not_there_is_set_aside_and_names_it(
-    door, fields, feature
-):
+def test_a_message_that_asks_for_what_is_not_there_is_set_aside_and_names_it(door, fields, feature):
     outcome = turned_away(door, **fields)
     assert isinstance(outcome, Poisonous)
     assert feature in outcome.reason
@@ -172,7 +170,7 @@ def test_received_is_logged_in_celerys_words_and_sent_as_a_signal(door, caplog):
 )
 def test_who_is_turned_away_is_logged_once_in_celerys_words(caplog, outcome, words, level):
     announce(outcome, FakeMessage(), "worker")
-    record, = caplog.records
+    (record,) = caplog.records
     assert record.getMessage().startswith(words)
     assert record.levelno == level
     assert record.name == "celery.worker.consumer.consumer"

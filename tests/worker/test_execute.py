@@ -42,8 +42,10 @@ def heard():
 
     def listen(*names):
         for name in names:
+
             def receiver(*, _name=name, **named):
                 log.append((_name, named))
+
             receivers.append((name, receiver))
             getattr(signals, name).connect(receiver)
         return log
@@ -81,7 +83,9 @@ def test_a_task_that_raises_hands_over_its_exception_and_a_traceback_of_its_own_
     assert report.outcome == Failed()
     meta = document(report)
     assert meta["result"] == {
-        "exc_type": "KeyError", "exc_message": ["k", 1], "exc_module": "builtins"
+        "exc_type": "KeyError",
+        "exc_message": ["k", 1],
+        "exc_module": "builtins",
     }
     assert "raise KeyError" in meta["traceback"]
     assert "celeriac/worker" not in meta["traceback"]
@@ -276,7 +280,10 @@ def test_handlers_and_signals_come_in_celerys_order(app, execute, heard):
 
     assert [name for name, _ in log] == ["task_prerun", "task_success", "task_postrun"]
     assert order == [
-        ("before_start", 1), ("run", 1), ("on_success", 1), ("after_return", states.SUCCESS, 2)
+        ("before_start", 1),
+        ("run", 1),
+        ("on_success", 1),
+        ("after_return", states.SUCCESS, 2),
     ]
     assert log[0][1]["args"] == [1, 2]
     assert log[2][1]["retval"] == 3
@@ -348,8 +355,13 @@ def test_the_request_is_that_of_the_message(app, execute):
     def look(self, x):
         request = self.request
         seen.update(
-            id=request.id, args=request.args, hostname=request.hostname, custom=request.headers,
-            info=request.delivery_info, eager=request.is_eager, direct=request.called_directly,
+            id=request.id,
+            args=request.args,
+            hostname=request.hostname,
+            custom=request.headers,
+            info=request.delivery_info,
+            eager=request.is_eager,
+            direct=request.called_directly,
         )
 
     message = FakeMessage(task="t.look", args=[5], more_headers={"tenant": "a"}, redelivered=True)
@@ -360,7 +372,10 @@ def test_the_request_is_that_of_the_message(app, execute):
     assert seen["hostname"] == "w1@here"
     assert seen["custom"] == {"tenant": "a"}
     assert seen["info"] == {
-        "exchange": "", "routing_key": "celery", "priority": 0, "redelivered": True
+        "exchange": "",
+        "routing_key": "celery",
+        "priority": 0,
+        "redelivered": True,
     }
     assert (seen["eager"], seen["direct"]) == (False, False)
     assert look.request.id is None
@@ -380,9 +395,7 @@ def test_success_is_logged_in_celerys_words(app, execute, caplog):
     assert line.endswith("s: 'x'")
 
 
-def test_failure_is_logged_once_with_its_traceback_and_expected_ones_without(
-    app, execute, caplog
-):
+def test_failure_is_logged_once_with_its_traceback_and_expected_ones_without(app, execute, caplog):
     @app.task(name="t.fail", throws=(KeyError,))
     def fail(kind):
         raise {"key": KeyError, "value": ValueError}[kind]("x")
@@ -423,14 +436,22 @@ def test_a_new_style_errback_is_called_here_with_request_exception_and_traceback
 
     message = FakeMessage(
         task="t.fail",
-        embed={"errbacks": [{
-            "task": "t.errback", "args": [], "kwargs": {}, "options": {}, "subtask_type": None,
-            "immutable": False,
-        }]},
+        embed={
+            "errbacks": [
+                {
+                    "task": "t.errback",
+                    "args": [],
+                    "kwargs": {},
+                    "options": {},
+                    "subtask_type": None,
+                    "immutable": False,
+                }
+            ]
+        },
     )
     execute(message)
 
-    (request_id, exc, traceback), = seen
+    ((request_id, exc, traceback),) = seen
     assert request_id == message.id
     assert repr(exc) == "ValueError('x')"
     assert "ValueError: x" in traceback
@@ -442,8 +463,12 @@ def test_the_rest_of_a_failed_chain_fails_with_it(app, execute):
         raise ValueError("x")
 
     step = {
-        "task": "t.later", "args": [], "kwargs": {}, "options": {"task_id": "later-1"},
-        "subtask_type": None, "immutable": False,
+        "task": "t.later",
+        "args": [],
+        "kwargs": {},
+        "options": {"task_id": "later-1"},
+        "subtask_type": None,
+        "immutable": False,
     }
     execute(FakeMessage(task="t.fail", embed={"chain": [step]}))
 

@@ -54,6 +54,7 @@ def _change_directory(
 @click.pass_context
 def celeriac(
     ctx: click.Context,
+    /,
     *,
     app: str | None,
     workdir: str | None,

@@ -71,7 +71,7 @@ _WITHOUT_EFFECT = {
     help="Start although time limits, --autoscale or -B have no effect yet.",
 )
 @click.pass_context
-def worker(ctx: click.Context, **options: Any) -> None:
+def worker(ctx: click.Context, /, **options: Any) -> None:
     """Execute tasks."""
     state = ctx.obj
     if options.pop("detach"):

@@ -22,6 +22,9 @@ class ExceptionInfo:
         traceback: The formatted traceback.
         tb: The traceback itself, beginning with the user's first frame.
         internal: Whether it came from the worker and not from the task.
+
+    Raises:
+        ValueError: No exception was given, and none is being handled.
     """
 
     def __init__(
@@ -30,6 +33,9 @@ class ExceptionInfo:
         internal: bool = False,  # noqa: FBT001, FBT002 - billiard's signature
     ) -> None:
         kind, exception, tb = exc_info or sys.exc_info()
+        if kind is None or exception is None:
+            message = "There is no exception to describe."
+            raise ValueError(message)
         self.type = kind
         self.exception = exception
         self.tb = users_traceback(tb)
@@ -37,9 +43,7 @@ class ExceptionInfo:
         self.traceback = "".join(traceback.format_exception(kind, exception, self.tb))
 
     @property
-    def exc_info(
-        self,
-    ) -> tuple[type[BaseException] | None, BaseException | None, TracebackType | None]:
+    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
         """The triple that `logging` takes."""
         return self.type, self.exception, self.tb
 

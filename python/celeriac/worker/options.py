@@ -123,6 +123,17 @@ def _concurrency(given: Any) -> int:
     return number
 
 
+_LEVELS = {
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+    "FATAL": logging.CRITICAL,
+}
+
+
 def loglevel_number(level: Any) -> int:
     """Turn a level's name into its number.
 
@@ -141,8 +152,8 @@ def loglevel_number(level: Any) -> int:
         return level
     if str(level).isdigit():
         return int(level)
-    number = logging.getLevelName(str(level).upper())
-    if not isinstance(number, int):
+    number = _LEVELS.get(str(level).upper())
+    if number is None:
         message = f"There is no log level {level!r}: DEBUG, INFO, WARNING, ERROR, CRITICAL, FATAL."
         raise ImproperlyConfigured(message)
     return number

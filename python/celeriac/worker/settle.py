@@ -31,7 +31,7 @@ class Verdict(Enum):
     REJECT = "reject"
     ASIDE = "aside"
     #: The message was acknowledged when its task started: nothing is said again.
-    ALREADY_ACKED = ""
+    ALREADY_ACKED = "already acked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Carry settlements out: the document first, the verdict with it, through the intake."""
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from celeriac import states
 from celeriac._native import Delivery, Intake
@@ -104,17 +104,24 @@ class Settler:
     def _carry_out(
         self, delivery: Delivery, settlement: Settlement, document: bytes | None
     ) -> None:
-        verdict = settlement.verdict
-        if verdict is Verdict.ALREADY_ACKED:
-            if document is None:
-                return
-            verdict = Verdict.ACK
+        if settlement.verdict is Verdict.ALREADY_ACKED and document is None:
+            return
         state = settlement.state
         self._intake.settle(
             delivery,
-            verdict.value,
+            _WORDS[settlement.verdict],
             settlement.reason,
             document,
             state != states.RETRY,
             None if state is None else self._expires_s[state],
         )
+
+
+# On a message that is acknowledged already, the intake stores the document and no more.
+_WORDS: dict[Verdict, Literal["ack", "requeue", "reject", "aside"]] = {
+    Verdict.ACK: "ack",
+    Verdict.REQUEUE: "requeue",
+    Verdict.REJECT: "reject",
+    Verdict.ASIDE: "aside",
+    Verdict.ALREADY_ACKED: "ack",
+}

@@ -92,5 +92,5 @@ class SoloPool:
     def terminate(self) -> None:
         """Nothing runs when this is called."""
 
-    def stop(self, wait_s: float) -> None:  # noqa: ARG002 - nothing to wait for
+    def stop(self, wait_s: float) -> None:
         """Nothing is left to end."""

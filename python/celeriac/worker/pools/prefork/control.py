@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -104,14 +105,24 @@ def report(control: socket.socket, said: Said) -> None:
         control: The server's end.
         said: What happened.
     """
+    control.send(_packed(said))
+
+
+def _packed(said: Said) -> bytes:
     match said:
         case Forked(slot, pid):
-            packet = _PACKET.pack(_FORKED, slot, pid)
+            return _PACKET.pack(_FORKED, slot, pid)
         case Exited(slot, status):
-            packet = _PACKET.pack(_EXITED, slot, status)
+            return _PACKET.pack(_EXITED, slot, status)
         case NotForked(slot, errno):
-            packet = _PACKET.pack(_NOT_FORKED, slot, errno)
-    control.send(packet)
+            return _PACKET.pack(_NOT_FORKED, slot, errno)
+
+
+_KINDS: dict[bytes, Callable[[int, int], Said]] = {
+    _FORKED: Forked,
+    _EXITED: Exited,
+    _NOT_FORKED: NotForked,
+}
 
 
 def receive_reports(control: socket.socket) -> list[Said]:
@@ -138,5 +149,4 @@ def receive_reports(control: socket.socket) -> list[Said]:
             message = "the fork server is gone"
             raise ConnectionError(message)
         kind, slot, number = _PACKET.unpack(data)
-        made = {_FORKED: Forked, _EXITED: Exited, _NOT_FORKED: NotForked}[kind]
-        found.append(made(slot, number))
+        found.append(_KINDS[kind](slot, number))

@@ -1,5 +1,9 @@
 //! What the intake hands out, and when.
 #![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure here fails the test"
+)]
 
 mod support;
 
@@ -36,7 +40,7 @@ fn with_prefetch(prefetch: usize) -> Config {
 fn deliveries(events: Vec<Event>) -> Vec<Arc<Held>> {
     let delivery = |event| match event {
         Event::Delivery(held) => held,
-        other => unreachable!("{other:?}"),
+        Event::Child(_) | Event::Trouble(_) => unreachable!("{event:?}"),
     };
     events.into_iter().map(delivery).collect()
 }
@@ -267,7 +271,7 @@ fn losing_and_finding_the_broker_is_said_once_each() {
         .iter()
         .map(|event| match event {
             Event::Trouble(trouble) => Some(trouble.kind),
-            _ => None,
+            Event::Delivery(_) | Event::Child(_) => None,
         })
         .collect();
     let expected = [

@@ -43,7 +43,22 @@ class Template:
     ) -> Template: ...
     @property
     def task(self) -> str: ...
+    def envelope(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        call: dict[str, Any] | None = None,
+        /,
+    ) -> bytes: ...
 
+def envelope_of_parts(
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    body: bytes,
+    exchange: str,
+    routing_key: str,
+    /,
+) -> bytes: ...
 @final
 class Publisher:
     def __new__(cls, url: str, options: Mapping[str, Any] | None = None) -> Publisher: ...

@@ -46,6 +46,8 @@ mod _core {
     #[pymodule_export]
     use crate::logs::take_logs;
     #[pymodule_export]
+    use crate::parts::envelope_of_parts;
+    #[pymodule_export]
     use crate::publisher::Publisher;
     #[pymodule_export]
     use crate::template::Template;

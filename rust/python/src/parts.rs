@@ -1,6 +1,7 @@
 //! Messages whose parts Python has made: the slow path of publishing, and raw messages.
 
 use bytes::Bytes;
+use celeriac_core::wire::envelope;
 use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use crate::call::{number, text};
 use crate::convert;
-use crate::errors::Outcome;
+use crate::errors::{OrRaise, Outcome};
 use crate::template::Letter;
 use crate::url::as_dict;
 
@@ -41,6 +42,21 @@ pub(crate) fn letter_of_parts(
             },
         },
     })
+}
+
+/// The envelope that publishing these parts puts on Redis, without sending it.
+#[pyfunction]
+#[pyo3(signature = (headers, properties, body, exchange, routing_key, /))]
+pub(crate) fn envelope_of_parts<'py>(
+    headers: &Bound<'py, PyAny>,
+    properties: &Bound<'py, PyAny>,
+    body: &Bound<'py, PyBytes>,
+    exchange: String,
+    routing_key: String,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = body.py();
+    let letter = letter_of_parts(headers, properties, body, (exchange, routing_key)).or_raise(py)?;
+    Ok(PyBytes::new(py, &envelope::encode(&letter.outgoing)))
 }
 
 fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<Properties> {

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use celeriac_core::broker::topology::QueueSpec;
+use celeriac_core::wire::envelope;
 use celeriac_core::wire::message::{Outgoing, Target};
 use celeriac_core::wire::template::{Task, Template as WireTemplate};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
 use uuid::Uuid;
 
 use crate::call::CallFields;
@@ -112,6 +113,19 @@ impl Template {
     #[getter]
     fn task(&self) -> &str {
         &self.wire.task().name
+    }
+
+    /// The envelope that publishing this call puts on Redis, without sending it.
+    #[pyo3(signature = (args, kwargs, call = None, /))]
+    fn envelope<'py>(
+        &self,
+        args: &Bound<'py, PyAny>,
+        kwargs: &Bound<'py, PyAny>,
+        call: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let py = args.py();
+        let letter = self.letter(args, kwargs, call).or_raise(py)?;
+        Ok(PyBytes::new(py, &envelope::encode(&letter.outgoing)))
     }
 }
 

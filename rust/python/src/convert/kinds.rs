@@ -1,6 +1,6 @@
 //! Type tests that cost nothing when they fail.
 //!
-//! PyO3's `cast` builds an error that holds a reference to the type: about 10 ns for each type that
+//! `cast` of `PyO3` builds an error that holds a reference to the type: about 10 ns for each type that
 //! an object is not (`benches/python/test_codec_bench.py`).
 
 use pyo3::prelude::*;

@@ -4,7 +4,7 @@ use celeriac_core::wire::times;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::convert::{self, Hooks, ReprLimits, Style};
+use crate::convert::{self, Hooks, ReprLimits, Shown, Style};
 use crate::errors::OrRaise;
 
 /// Encodes a value as Celery's JSON encoder does, byte for byte.
@@ -51,14 +51,19 @@ pub(crate) fn decode_msgpack<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Boun
 /// A shortened `repr`: at most about `max_chars` characters, containers `max_levels` deep.
 #[pyfunction]
 #[pyo3(signature = (value, /, max_chars = 1024, max_levels = 3))]
-pub(crate) fn safe_repr(value: &Bound<'_, PyAny>, max_chars: usize, max_levels: usize) -> PyResult<String> {
-    convert::safe_repr(
+pub(crate) fn safe_repr<'py>(
+    value: &Bound<'py, PyAny>,
+    max_chars: usize,
+    max_levels: usize,
+) -> PyResult<Bound<'py, PyString>> {
+    Shown::of(
         value,
         ReprLimits {
             max_chars,
             max_levels,
         },
-    )
+    )?
+    .into_python(value.py())
 }
 
 /// Milliseconds since the epoch of an ISO 8601 time (as if UTC when it has no offset), and whether

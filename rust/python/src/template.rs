@@ -6,7 +6,7 @@ use bytes::Bytes;
 use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::wire::envelope;
 use celeriac_core::wire::message::{Outgoing, Target};
-use celeriac_core::wire::template::{Task, Template as WireTemplate};
+use celeriac_core::wire::template::{Repr, Task, Template as WireTemplate};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
 use uuid::Uuid;
 
 use crate::call::CallFields;
-use crate::convert::{self, ReprLimits, Style};
+use crate::convert::{self, ReprLimits, Shown, Style};
 use crate::errors::{OrRaise, Outcome};
 use crate::topology::queue_specs;
 use crate::url::{as_dict, members};
@@ -149,9 +149,13 @@ impl Template {
             Some(id) => id.to_string(),
             None => Uuid::new_v4().to_string(),
         };
-        let outgoing = self
-            .wire
-            .build(&fields.as_call(&task_id), body, &argsrepr, &kwargsrepr);
+        let (mut args_json, mut kwargs_json) = (Vec::new(), Vec::new());
+        let outgoing = self.wire.build_with(
+            &fields.as_call(&task_id),
+            body,
+            repr_of(&argsrepr, &mut args_json)?,
+            repr_of(&kwargsrepr, &mut kwargs_json)?,
+        );
         Ok(Letter { task_id, outgoing })
     }
 
@@ -191,10 +195,21 @@ impl Template {
     }
 
     /// What people see of the arguments, unless the caller brings a text of its own.
-    fn shown(&self, value: &Bound<'_, PyAny>, given: Option<&PyBackedStr>) -> Outcome<String> {
+    fn shown(&self, value: &Bound<'_, PyAny>, given: Option<&PyBackedStr>) -> Outcome<Shown> {
         match given {
-            Some(_) => Ok(String::new()),
-            None => Ok(convert::safe_repr(value, self.repr)?),
+            Some(_) => Ok(Shown::Text(String::new())),
+            None => Ok(Shown::of(value, self.repr)?),
+        }
+    }
+}
+
+/// A shown text for the core: JSON, where UTF-8 cannot carry it.
+fn repr_of<'a>(shown: &'a Shown, json: &'a mut Vec<u8>) -> Outcome<Repr<'a>> {
+    match shown {
+        Shown::Text(text) => Ok(Repr::Text(text)),
+        Shown::Wtf8(wtf8) => {
+            convert::append_wtf8(json, wtf8)?;
+            Ok(std::str::from_utf8(json).map_or(Repr::Text(""), Repr::Json))
         }
     }
 }

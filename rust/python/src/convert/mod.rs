@@ -10,10 +10,12 @@ mod keys;
 mod kinds;
 mod repr;
 mod serialize;
+mod surrogates;
 mod typed;
 
 use celeriac_core::codec::{self, Limits};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::errors::Outcome;
 use deserialize::Builder;
@@ -49,6 +51,11 @@ pub(crate) fn to_json(value: &Bound<'_, PyAny>, what: &str) -> Outcome<Vec<u8>> 
     Ok(out)
 }
 
+/// Appends the JSON of a text with lone surrogates.
+pub(crate) fn append_wtf8(out: &mut Vec<u8>, wtf8: &[u8]) -> Outcome<()> {
+    Ok(codec::json::append(out, &serialize::Wtf8(wtf8))?)
+}
+
 /// The JSON of a Python object, as text.
 pub(crate) fn to_json_text(value: &Bound<'_, PyAny>, what: &str) -> Outcome<String> {
     // The encoder escapes everything beyond ASCII, so nothing is ever replaced here.
@@ -73,6 +80,29 @@ pub(crate) fn from_msgpack<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'
 }
 
 /// A shortened `repr`, as Celery writes it into `argsrepr`.
-pub(crate) fn safe_repr(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<String> {
-    repr::safe_repr(value, limits)
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// Plain text.
+    Text(String),
+    /// UTF-8 with lone surrogates encoded like other characters.
+    Wtf8(Vec<u8>),
+}
+
+impl Shown {
+    /// The text of a value.
+    pub(crate) fn of(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<Self> {
+        repr::safe_repr(value, limits)
+    }
+
+    /// As a Python string.
+    pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyString>> {
+        match self {
+            Self::Text(text) => Ok(PyString::new(py, &text)),
+            Self::Wtf8(wtf8) => PyString::from_encoded_object(
+                PyBytes::new(py, &wtf8).as_any(),
+                Some(c"utf-8"),
+                Some(c"surrogatepass"),
+            ),
+        }
+    }
 }

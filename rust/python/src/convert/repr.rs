@@ -6,14 +6,13 @@
 use std::borrow::Cow;
 
 use pyo3::exceptions::PyException;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType,
 };
 
-use super::kinds;
+use super::{Shown, kinds, surrogates};
 
 /// How much of a value is shown.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +24,19 @@ pub(crate) struct ReprLimits {
 }
 
 /// The shortened `repr` of a value.
-pub(super) fn safe_repr(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<String> {
+pub(super) fn safe_repr(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<Shown> {
+    let printer = printed(value, limits)?;
+    Ok(if printer.has_stand_ins {
+        Shown::Wtf8(surrogates::wtf8(&printer.out))
+    } else {
+        Shown::Text(printer.out)
+    })
+}
+
+fn printed(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<Printer> {
     let mut printer = Printer::new(limits);
     printer.value(value)?;
-    Ok(printer.out)
+    Ok(printer)
 }
 
 /// Containers deeper than this are not followed, whatever the caller allows: the stack ends.
@@ -44,6 +52,8 @@ struct Printer {
     open: Vec<usize>,
     /// The limit was met: only brackets that were opened before are still closed.
     is_exhausted: bool,
+    /// Lone surrogates are in the text, as stand-ins.
+    has_stand_ins: bool,
 }
 
 impl Printer {
@@ -59,12 +69,14 @@ impl Printer {
             level: 0,
             open: Vec::new(),
             is_exhausted: false,
+            has_stand_ins: false,
         }
     }
 
     fn value(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(text) = kinds::any::<PyString>(value) {
-            self.quoted(&lossy(text)?);
+            let text = self.readable(text)?;
+            self.quoted(&text);
             Ok(())
         } else if is_plain_number(value) {
             self.number(value)
@@ -92,6 +104,7 @@ impl Printer {
             Some(text) => text,
             None => any_repr(value)?,
         };
+        let text = self.readable(&text)?;
         self.text(&text);
         Ok(())
     }
@@ -102,9 +115,20 @@ impl Printer {
         {
             self.text(&small.to_string());
         } else {
-            self.text(&lossy(&value.str()?)?);
+            let text = value.str()?;
+            let text = self.readable(&text)?;
+            self.text(&text);
         }
         Ok(())
+    }
+
+    /// The text; lone surrogates, which UTF-8 cannot carry, are replaced by their stand-ins.
+    fn readable<'a>(&mut self, text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, str>> {
+        if let Ok(text) = text.to_str() {
+            return Ok(Cow::Borrowed(text));
+        }
+        self.has_stand_ins = true;
+        surrogates::with_stand_ins(text).map(Cow::Owned)
     }
 
     /// Makes room for a token: false when the limit was met and it must not be shown.
@@ -266,8 +290,9 @@ impl Printer {
                 max_chars: usize::try_from(self.left).unwrap_or(0),
                 max_levels: self.max_levels,
             };
-            let shown = safe_repr(key, limits)?;
-            self.write(&shown);
+            let shown = printed(key, limits)?;
+            self.has_stand_ins |= shown.has_stand_ins;
+            self.write(&shown.out);
         }
         Ok(())
     }
@@ -280,7 +305,7 @@ fn is_plain_number(value: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The text of anything registered as a number: `str()`, but `repr()` for a Decimal.
-fn number_text(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+fn number_text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
     static NUMBERS: PyOnceLock<(Py<PyType>, Py<PyType>)> = PyOnceLock::new();
     let py = value.py();
     let (number, decimal) = NUMBERS.get_or_try_init(py, || -> PyResult<_> {
@@ -291,35 +316,20 @@ fn number_text(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     if value.is_none() || value.is_instance(decimal.bind(py))? || !value.is_instance(number.bind(py))? {
         return Ok(None);
     }
-    Ok(Some(lossy(&value.str()?)?.into_owned()))
+    value.str().map(Some)
 }
 
 /// `repr()`, or what can be said about an object that has none.
-fn any_repr(value: &Bound<'_, PyAny>) -> PyResult<String> {
-    match value.repr() {
-        Ok(text) => Ok(lossy(&text)?.into_owned()),
-        Err(error) if error.is_instance_of::<PyException>(value.py()) => {
-            let class = value.get_type().repr()?;
-            Ok(format!(
-                "<Unrepresentable {class}{:#x}: {error}>",
-                value.as_ptr().addr()
-            ))
+fn any_repr<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    value.repr().or_else(|error| {
+        let py = value.py();
+        if !error.is_instance_of::<PyException>(py) {
+            return Err(error);
         }
-        Err(error) => Err(error),
-    }
-}
-
-/// The text; lone surrogates, which UTF-8 cannot carry, are shown as `\udXXX`.
-fn lossy<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, str>> {
-    if let Ok(text) = text.to_str() {
-        return Ok(Cow::Borrowed(text));
-    }
-    let py = text.py();
-    py.get_type::<PyString>()
-        .call_method1(intern!(py, "encode"), (text, "utf-8", "backslashreplace"))?
-        .call_method1(intern!(py, "decode"), ("utf-8",))?
-        .extract()
-        .map(Cow::Owned)
+        let class = value.get_type().repr()?;
+        let shown = format!("<Unrepresentable {class}{:#x}: {error}>", value.as_ptr().addr());
+        Ok(PyString::new(py, &shown))
+    })
 }
 
 fn chars_in(text: &str) -> isize {

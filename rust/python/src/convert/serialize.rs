@@ -177,7 +177,7 @@ impl<'py> Walked<'_, 'py> {
             }
             Err(_) => {
                 let wtf8 = self.try_python("is text that cannot be encoded", || wtf8_of(text))?;
-                to.serialize_newtype_struct(codec::WTF8, &RawBytes(wtf8.as_bytes()))
+                Wtf8(wtf8.as_bytes()).serialize(to)
             }
         }
     }
@@ -346,6 +346,15 @@ impl Serialize for Key<'_, '_> {
         let reason =
             format!("has a key of type {class}; JSON takes text, numbers, True, False and None as keys");
         Err(of.walk.fail(reason, None))
+    }
+}
+
+/// Text with lone surrogates.
+pub(super) struct Wtf8<'a>(pub(super) &'a [u8]);
+
+impl Serialize for Wtf8<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_newtype_struct(codec::WTF8, &RawBytes(self.0))
     }
 }
 

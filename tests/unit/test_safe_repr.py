@@ -60,6 +60,8 @@ EXAMPLES = [
     range(5),
     object,
     "äö🎉" * 8,
+    "a\ud800",
+    {"\udfff": ["\ud800 \udabc" * 5, "\U0010ffff"[:0]]},
     {"k" * 30: "v" * 30},
     {("a", "b"): {"c": b"d"}},
     [1, "x y z", ["inner text", 2], {"key": "value"}],
@@ -113,8 +115,8 @@ def test_an_object_whose_repr_fails_is_shown_with_its_error():
     assert "no words" in _native.safe_repr([Broken()])
 
 
-def test_a_lone_surrogate_is_shown_as_its_escape():
-    assert _native.safe_repr("a\ud800") == "'a\\ud800'"
+def test_a_private_character_beside_no_surrogate_stays_what_it_is():
+    assert _native.safe_repr("\U0010ffff") == "'\U0010ffff'"
 
 
 def test_a_hundred_thousand_items_cost_only_what_is_shown():

@@ -143,7 +143,13 @@ impl Template {
         let kwargs = &keyword_arguments(kwargs)?;
         let fields = CallFields::read(call)?;
         let body = self.body(args, kwargs, &fields)?;
-        let argsrepr = self.shown(args, fields.argsrepr.as_ref())?;
+        // Compat: Celery makes an empty tuple of whatever is empty (`args or ()`) before it shows it.
+        let shown_args = if args.is_truthy()? {
+            args.clone()
+        } else {
+            PyTuple::empty(args.py()).into_any()
+        };
+        let argsrepr = self.shown(&shown_args, fields.argsrepr.as_ref())?;
         let kwargsrepr = self.shown(kwargs, fields.kwargsrepr.as_ref())?;
         let task_id = match &fields.task_id {
             Some(id) => id.to_string(),

@@ -29,12 +29,12 @@ class Template:
         origin: str,
         exchange: str,
         routing_key: str,
-        declare: Sequence[Mapping[str, Any]] = (),
+        declare: Sequence[Mapping[str, Any]] | None = None,
         serializer: Literal["json", "msgpack"] = "json",
         reply_to: str = "",
         shadow: str | None = None,
-        timelimit: tuple[float | None, float | None] = (None, None),
-        ignore_result: bool | None = False,
+        timelimit: tuple[float | None, float | None] | None = None,
+        ignore_result: bool | None = ...,
         delivery_mode: int = 2,
         priority: int | None = None,
         headers: Mapping[str, Any] | None = None,
@@ -59,6 +59,7 @@ def envelope_of_parts(
     routing_key: str,
     /,
 ) -> bytes: ...
+
 @final
 class Publisher:
     def __new__(cls, url: str, options: Mapping[str, Any] | None = None) -> Publisher: ...
@@ -297,9 +298,7 @@ class Job:
 # Process ----------------------------------------------------------------------------------------
 def redacted(url: str, /) -> str: ...
 def check_url(url: str, options: Mapping[str, Any] | None = None, /) -> str: ...
-def options_without_effect(
-    url: str, options: Mapping[str, Any] | None = None, /
-) -> list[str]: ...
+def options_without_effect(url: str, options: Mapping[str, Any] | None = None, /) -> list[str]: ...
 def after_fork_in_child() -> None: ...
 def die_with_parent() -> None: ...
 def take_logs(max_lines: int, /) -> list[tuple[int, str, str]]: ...

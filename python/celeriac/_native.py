@@ -6,7 +6,7 @@ try:
     from celeriac import _core
 except ImportError as error:
     message = (
-        "celeriac's compiled module (celeriac._core) cannot be loaded: install a wheel of celeriac, "
+        "celeriac's compiled module (celeriac._core) cannot be loaded: install a wheel, "
         "or build the module in a source tree with `make build`; "
         f"the reason was: {error}"
     )

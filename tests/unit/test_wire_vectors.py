@@ -91,7 +91,9 @@ def test_a_template_writes_what_celery_wrote(vector):
 
 
 def test_a_msgpack_template_writes_what_celery_wrote():
-    (vector,) = [vector for vector in MESSAGES["vectors"] if vector["name"] == "serializer: msgpack"]
+    (vector,) = [
+        vector for vector in MESSAGES["vectors"] if vector["name"] == "serializer: msgpack"
+    ]
     template = _native.Template(
         task=MESSAGES["task"],
         origin=MESSAGES["origin"],
@@ -159,9 +161,7 @@ def test_floats_are_written_as_python_writes_them():
 TIMES = [vector for vector in load("times")["vectors"] if "T1 +" not in vector[0]]
 
 
-@pytest.mark.parametrize(
-    ("text", "unix_us", "has_offset"), TIMES, ids=[text for text, *_ in TIMES]
-)
+@pytest.mark.parametrize(("text", "unix_us", "has_offset"), TIMES, ids=[text for text, *_ in TIMES])
 def test_times_are_read_as_celerys_parser_reads_them(text, unix_us, has_offset):
     if unix_us is None:
         with pytest.raises(DecodeError):

@@ -12,6 +12,7 @@ mod redis;
 mod routing;
 mod settling;
 #[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "each test file uses its part")]
 mod space;
 mod sqlite;
 mod stage;

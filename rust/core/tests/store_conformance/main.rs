@@ -10,6 +10,7 @@ mod memory;
 mod raw;
 mod redis;
 #[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "each test file uses its part")]
 mod space;
 mod sqlite;
 mod stage;

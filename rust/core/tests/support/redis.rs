@@ -25,6 +25,22 @@ impl Space {
         BrokerUrl::parse(&raw, Vec::new()).unwrap()
     }
 
+    /// The same through another port of this machine.
+    pub(crate) fn url_at(&self, port: u16, options: &str) -> BrokerUrl {
+        let db = self.server.rsplit('/').next().unwrap();
+        let raw = format!(
+            "redis://127.0.0.1:{port}/{db}?global_keyprefix={}&{options}",
+            self.prefix
+        );
+        BrokerUrl::parse(&raw, Vec::new()).unwrap()
+    }
+
+    /// Host and port of the server.
+    pub(crate) fn address(&self) -> String {
+        let url = BrokerUrl::parse(&self.server, Vec::new()).unwrap();
+        format!("{}:{}", url.host(), url.port())
+    }
+
     /// A connection that knows nothing of ours.
     pub(crate) fn connect(&self) -> redis::Connection {
         let client = redis::Client::open(self.server.as_str()).unwrap();

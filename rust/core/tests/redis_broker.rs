@@ -1,0 +1,475 @@
+//! What is special to Redis as a broker: kombu's keys and bytes, leases, and what breaks.
+#![expect(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/redis.rs"]
+mod space;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::url::BrokerUrl;
+use celeriac_core::broker::{self, Consumer, ConsumerConfig, Delivery, Publisher, Settlement, Verdict};
+use celeriac_core::error::Error;
+use celeriac_core::ledger::Ledger;
+use celeriac_core::time::Deadline;
+use celeriac_core::wire::envelope;
+use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
+use proxy::Proxy;
+use redis::Commands;
+use space::Space;
+
+const RECORD_OF_CELERY: &str = r#"[{"body": "W10=", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"task": "add", "id": "7", "n": 12345678901234567890}, "properties": {"delivery_info": {"exchange": "", "routing_key": "q"}, "priority": 4, "body_encoding": "base64", "delivery_tag": "tag-7"}}, "", "q"]"#;
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+fn in_ms(wait_ms: u64) -> Deadline {
+    Deadline::after(Duration::from_millis(wait_ms))
+}
+
+fn queue(name: &str) -> QueueSpec {
+    QueueSpec {
+        name: name.to_owned(),
+        exchange: String::new(),
+        exchange_type: ExchangeType::Direct,
+        routing_key: String::new(),
+        durable: true,
+        auto_delete: false,
+        arguments: Vec::new(),
+    }
+}
+
+fn message(queue: &str, tag: &str, priority: u8) -> Outgoing {
+    Outgoing {
+        message: Message {
+            headers: Bytes::from_static(br#"{"lang": "py", "task": "add", "id": "1"}"#),
+            properties: Properties {
+                content_type: "application/json".to_owned(),
+                content_encoding: "utf-8".to_owned(),
+                correlation_id: Some("1".to_owned()),
+                reply_to: None,
+                delivery_mode: 2,
+                priority: Some(priority),
+                expiration: None,
+                delivery_tag: tag.to_owned(),
+                extra: Vec::new(),
+            },
+            body: Bytes::copy_from_slice(tag.as_bytes()),
+        },
+        target: Target {
+            exchange: String::new(),
+            routing_key: queue.to_owned(),
+        },
+    }
+}
+
+fn send_all(publisher: &dyn Publisher, messages: Vec<Outgoing>) -> Vec<(Arc<str>, Error)> {
+    let window = Ledger::new(messages.len(), usize::MAX);
+    for outgoing in messages {
+        let id: Arc<str> = outgoing.message.properties.delivery_tag.as_str().into();
+        let receipt = window.enter(id, 0, soon()).unwrap();
+        publisher.send(outgoing, None, receipt, soon());
+    }
+    window.wait_empty(soon()).unwrap();
+    window.take_failed()
+}
+
+fn consumer(url: &BrokerUrl) -> Arc<dyn Consumer> {
+    let config = ConsumerConfig {
+        node: "celery@test".to_owned(),
+        queues: vec![queue("q")],
+        prefetch: 0,
+    };
+    broker::open_consumer(url, config).unwrap()
+}
+
+fn reserve(consumer: &dyn Consumer, count: usize) -> Vec<Delivery> {
+    let deadline = soon();
+    let mut all = Vec::new();
+    while all.len() < count {
+        match consumer.reserve(count - all.len(), deadline) {
+            Ok(found) => all.extend(found),
+            Err(Error::Disconnected { .. }) => {}
+            Err(error) => std::panic::panic_any(error.to_string()),
+        }
+        assert!(
+            !deadline.has_passed(),
+            "{} of {count} messages arrived",
+            all.len()
+        );
+    }
+    all
+}
+
+fn settle(consumer: &dyn Consumer, deliveries: Vec<Delivery>, verdict: &Verdict) {
+    let batch = deliveries.into_iter().map(|delivery| Settlement {
+        token: delivery.token,
+        verdict: verdict.clone(),
+        put: None,
+    });
+    consumer.settle(batch.collect(), soon()).unwrap();
+}
+
+fn texts(deliveries: &[Delivery]) -> Vec<String> {
+    let bodies = deliveries
+        .iter()
+        .map(|delivery| delivery.message.as_ref().unwrap().body.clone());
+    bodies
+        .map(|body| String::from_utf8(body.to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_message_lies_where_kombu_looks_and_reads_as_kombu_writes() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let (plain, urgent) = (message("q", "t1", 0), message("q", "t2", 5));
+    assert_eq!(send_all(&*publisher, vec![plain.clone(), urgent.clone()]), []);
+    let mut raw = space.connect();
+    let at_zero: Vec<Vec<u8>> = raw.lrange(format!("{}q", space.prefix), 0, -1).unwrap();
+    let at_three: Vec<Vec<u8>> = raw.lrange(format!("{}q\x06\x163", space.prefix), 0, -1).unwrap();
+    assert_eq!(at_zero, [envelope::encode(&plain)]);
+    assert_eq!(at_three, [envelope::encode(&urgent)]);
+}
+
+#[test]
+fn declaring_binds_as_kombu_does() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let lasting = QueueSpec {
+        exchange: "ex".to_owned(),
+        routing_key: "key".to_owned(),
+        ..queue("q")
+    };
+    let passing = QueueSpec {
+        name: "tmp".to_owned(),
+        arguments: vec![("x-expires".to_owned(), "1000".to_owned())],
+        ..lasting.clone()
+    };
+    publisher.declare(&lasting, soon()).unwrap();
+    publisher.declare(&passing, soon()).unwrap();
+    let mut raw = space.connect();
+    let mut all: Vec<String> = raw
+        .smembers(format!("{}_kombu.binding.ex", space.prefix))
+        .unwrap();
+    all.sort();
+    assert_eq!(all, ["key\x06\x16\x06\x16q", "key\x06\x16\x06\x16tmp"]);
+    let permanent: Vec<String> = raw
+        .smembers(format!("{}_kombu.binding_permanent.ex", space.prefix))
+        .unwrap();
+    assert_eq!(permanent, ["key\x06\x16\x06\x16q"]);
+    let deadline_ms: f64 = raw
+        .zscore(format!("{}_kombu.binding_deadlines", space.prefix), "ex")
+        .unwrap();
+    let (seconds, _): (f64, f64) = redis::cmd("TIME").query(&mut raw).unwrap();
+    assert!((deadline_ms / 1000.0 - seconds - 3600.0).abs() < 60.0);
+}
+
+#[test]
+fn a_reserved_message_is_recorded_as_celery_records_it() {
+    let space = Space::fresh();
+    let url = space.url("");
+    let publisher = broker::open_publisher(&url).unwrap();
+    let sent = message("q", "t1", 0);
+    send_all(&*publisher, vec![sent.clone()]);
+    let consumer = consumer(&url);
+    let held = reserve(&*consumer, 1);
+    assert_eq!(held[0].token.tag, "t1");
+    let mut raw = space.connect();
+    let record: Vec<u8> = raw.hget(format!("{}unacked", space.prefix), "t1").unwrap();
+    let expected = [b"[".as_slice(), &envelope::encode(&sent), br#", "", "q"]"#].concat();
+    assert_eq!(record, expected);
+    let score: f64 = raw
+        .zscore(format!("{}unacked_index", space.prefix), "t1")
+        .unwrap();
+    let (seconds, _): (f64, f64) = redis::cmd("TIME").query(&mut raw).unwrap();
+    assert!(
+        (seconds - score).abs() < 30.0,
+        "{score} is not the server's time {seconds}"
+    );
+    settle(&*consumer, held, &Verdict::Ack);
+    assert!(!raw.exists::<_, bool>(format!("{}unacked", space.prefix)).unwrap());
+    assert!(
+        !raw.exists::<_, bool>(format!("{}unacked_index", space.prefix))
+            .unwrap()
+    );
+}
+
+#[test]
+fn what_is_no_message_is_set_aside_and_hurts_no_other() {
+    let space = Space::fresh();
+    let url = space.url("");
+    let publisher = broker::open_publisher(&url).unwrap();
+    let mut raw = space.connect();
+    let list = format!("{}q", space.prefix);
+    for item in [b"not json".as_slice(), b"[1, 2]", b"\xff\xfe", b"{}"] {
+        raw.lpush::<_, _, ()>(&list, item).unwrap();
+    }
+    send_all(&*publisher, vec![message("q", "good", 0)]);
+    let consumer = consumer(&url);
+    let held = reserve(&*consumer, 5);
+    let (good, bad): (Vec<_>, Vec<_>) = held.into_iter().partition(|delivery| delivery.message.is_ok());
+    assert_eq!(texts(&good), ["good"]);
+    // It is kept before anybody settles it.
+    assert_eq!(publisher.list_aside("q", 10, soon()).unwrap().len(), 4);
+    settle(
+        &*consumer,
+        bad,
+        &Verdict::SetAside("malformed envelope".to_owned()),
+    );
+    let kept = publisher.list_aside("q", 10, soon()).unwrap();
+    let reasons: Vec<&str> = kept.iter().map(|aside| aside.reason.as_str()).collect();
+    assert_eq!(reasons, ["malformed envelope"; 4]);
+    consumer.close(soon());
+    assert_eq!(publisher.depth("q", soon()).unwrap(), 1);
+}
+
+#[test]
+fn messages_without_a_usable_tag_or_with_anothers_are_delivered_and_acked() {
+    let space = Space::fresh();
+    let url = space.url("");
+    let mut raw = space.connect();
+    let list = format!("{}q", space.prefix);
+    let without = r#"{"body": "[]", "content-type": "application/json", "headers": {"task": "t", "id": "1"}, "properties": {"delivery_info": {"exchange": "", "routing_key": "q"}}}"#;
+    let number = without.replace("\"properties\": {", "\"properties\": {\"delivery_tag\": 12, ");
+    let twin = String::from_utf8(envelope::encode(&message("q", "twin", 0))).unwrap();
+    for item in [without, &number, &twin, &twin] {
+        raw.lpush::<_, _, ()>(&list, item).unwrap();
+    }
+    let consumer = consumer(&url);
+    let held = reserve(&*consumer, 4);
+    assert!(held.iter().all(|delivery| delivery.message.is_ok()));
+    assert_eq!(held[1].token.tag, "12");
+    assert_ne!(held[2].token.tag, held[3].token.tag);
+    assert_eq!(raw.hlen::<_, u64>(format!("{}unacked", space.prefix)).unwrap(), 4);
+    settle(&*consumer, held, &Verdict::Ack);
+    assert_eq!(raw.hlen::<_, u64>(format!("{}unacked", space.prefix)).unwrap(), 0);
+}
+
+#[test]
+fn what_celery_left_unacked_is_restored_by_its_rule() {
+    let space = Space::fresh();
+    let mut raw = space.connect();
+    raw.hset::<_, _, _, ()>(format!("{}unacked", space.prefix), "tag-7", RECORD_OF_CELERY)
+        .unwrap();
+    raw.zadd::<_, _, _, ()>(format!("{}unacked_index", space.prefix), "tag-7", 1_000)
+        .unwrap();
+    let consumer = consumer(&space.url(""));
+    let held = reserve(&*consumer, 1);
+    assert!(held[0].redelivered);
+    assert_eq!(held[0].token.tag, "tag-7");
+    let record: String = raw.hget(format!("{}unacked", space.prefix), "tag-7").unwrap();
+    assert!(record.contains("12345678901234567890"), "{record}");
+    assert!(
+        !raw.exists::<_, bool>(format!("{}unacked_mutex", space.prefix))
+            .unwrap()
+    );
+}
+
+#[test]
+fn nothing_is_swept_that_is_not_due_or_while_celery_sweeps() {
+    let space = Space::fresh();
+    let mut raw = space.connect();
+    let (seconds, _): (u64, u64) = redis::cmd("TIME").query(&mut raw).unwrap();
+    raw.hset::<_, _, _, ()>(format!("{}unacked", space.prefix), "tag-7", RECORD_OF_CELERY)
+        .unwrap();
+    raw.zadd::<_, _, _, ()>(format!("{}unacked_index", space.prefix), "tag-7", seconds - 3_000)
+        .unwrap();
+    let early = consumer(&space.url(""));
+    assert!(early.reserve(1, in_ms(300)).unwrap().is_empty());
+    raw.set::<_, _, ()>(format!("{}unacked_mutex", space.prefix), "celery's")
+        .unwrap();
+    let barred = consumer(&space.url("visibility_timeout=100"));
+    assert!(barred.reserve(1, in_ms(300)).unwrap().is_empty());
+    let lock: String = raw.get(format!("{}unacked_mutex", space.prefix)).unwrap();
+    assert_eq!(lock, "celery's");
+}
+
+#[test]
+fn an_ack_after_a_takeover_does_nothing() {
+    let space = Space::fresh();
+    let url = space.url("");
+    let publisher = broker::open_publisher(&url).unwrap();
+    send_all(&*publisher, vec![message("q", "t1", 0)]);
+    let consumer = consumer(&url);
+    let held = reserve(&*consumer, 1);
+    let mut raw = space.connect();
+    let owners: Vec<String> = raw
+        .zrange(format!("{}unacked_owners", space.prefix), 0, -1)
+        .unwrap();
+    assert_eq!(owners.len(), 1);
+    let mine = format!("{}unacked_owner.{}", space.prefix, owners[0]);
+    let theirs = format!("{}unacked_owner.other", space.prefix);
+    raw.smove::<_, _, _, ()>(mine, theirs, "t1").unwrap();
+    settle(&*consumer, held, &Verdict::Ack);
+    assert!(
+        raw.hexists::<_, _, bool>(format!("{}unacked", space.prefix), "t1")
+            .unwrap()
+    );
+}
+
+#[test]
+fn the_index_is_rewritten_with_the_servers_time_while_a_message_is_held() {
+    let space = Space::fresh();
+    let url = space.url("visibility_timeout=1");
+    let publisher = broker::open_publisher(&url).unwrap();
+    send_all(&*publisher, vec![message("q", "t1", 0)]);
+    let (busy, idle) = (consumer(&url), consumer(&url));
+    let held = reserve(&*busy, 1);
+    let mut raw = space.connect();
+    let index = format!("{}unacked_index", space.prefix);
+    let before: f64 = raw.zscore(&index, "t1").unwrap();
+    assert!(idle.reserve(1, in_ms(2_500)).unwrap().is_empty());
+    let after: f64 = raw.zscore(&index, "t1").unwrap();
+    assert!(after >= before + 1.5, "{before} {after}");
+    settle(&*busy, held, &Verdict::Ack);
+}
+
+#[test]
+fn pipelines_in_flight_keep_the_order_of_their_producer() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let count = 3_000;
+    let messages = (0..count)
+        .map(|number| message("q", &format!("t{number}"), 0))
+        .collect();
+    assert_eq!(send_all(&*publisher, messages), []);
+    let items: Vec<Vec<u8>> = space
+        .connect()
+        .lrange(format!("{}q", space.prefix), 0, -1)
+        .unwrap();
+    let arrived: Vec<String> = items
+        .iter()
+        .rev()
+        .map(|item| envelope::decode(item).unwrap().message.properties.delivery_tag)
+        .collect();
+    let sent: Vec<String> = (0..count).map(|number| format!("t{number}")).collect();
+    assert_eq!(arrived, sent);
+}
+
+#[test]
+fn a_message_that_no_queue_takes_fails_its_receipt() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let mut stray = message("q", "t1", 0);
+    stray.target.exchange = "nowhere".to_owned();
+    let failed = send_all(&*publisher, vec![stray]);
+    assert!(
+        failed[0].1.to_string().contains("no queue is bound"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn a_refused_message_fails_alone() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    space
+        .connect()
+        .set::<_, _, ()>(format!("{}text", space.prefix), "not a list")
+        .unwrap();
+    let failed = send_all(
+        &*publisher,
+        vec![
+            message("q", "a", 0),
+            message("text", "b", 0),
+            message("q", "c", 0),
+        ],
+    );
+    assert_eq!(failed.len(), 1);
+    assert_eq!(&*failed[0].0, "b");
+    assert!(failed[0].1.to_string().contains("WRONGTYPE"), "{failed:?}");
+    assert_eq!(publisher.depth("q", soon()).unwrap(), 2);
+}
+
+#[test]
+fn nothing_is_lost_when_the_connection_breaks_while_publishing() {
+    let space = Space::fresh();
+    let proxy = Proxy::before(&space.address());
+    let publisher = broker::open_publisher(&space.url_at(proxy.port, "")).unwrap();
+    let window = Ledger::new(10_000, usize::MAX);
+    for number in 0..10_000 {
+        if number % 2_000 == 1_000 {
+            proxy.cut();
+        }
+        let outgoing = message("q", &format!("t{number}"), 0);
+        let receipt = window.enter(number.to_string().into(), 0, soon()).unwrap();
+        publisher.send(outgoing, None, receipt, soon());
+    }
+    window.wait_empty(soon()).unwrap();
+    assert_eq!(window.take_failed(), []);
+    let items: Vec<Vec<u8>> = space
+        .connect()
+        .lrange(format!("{}q", space.prefix), 0, -1)
+        .unwrap();
+    let read = items.iter().map(|item| envelope::decode(item).unwrap().message);
+    let (mut bodies, mut tags): (Vec<Bytes>, Vec<String>) = read
+        .map(|message| (message.body, message.properties.delivery_tag))
+        .unzip();
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!(bodies.len(), 10_000);
+    tags.sort();
+    tags.dedup();
+    // A copy that was sent again has a lease, and so a tag, of its own.
+    assert_eq!(tags.len(), items.len());
+}
+
+#[test]
+fn a_publisher_without_a_server_fails_at_the_deadline_and_names_the_url() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let url = BrokerUrl::parse(&format!("redis://u:secret@127.0.0.1:{port}/0"), Vec::new()).unwrap();
+    let publisher = broker::open_publisher(&url).unwrap();
+    let window = Ledger::new(1, usize::MAX);
+    let receipt = window.enter("a".into(), 0, soon()).unwrap();
+    publisher.send(message("q", "a", 0), None, receipt, in_ms(300));
+    window.wait_empty(soon()).unwrap();
+    let failed = window.take_failed();
+    assert!(matches!(failed[0].1, Error::Disconnected { .. }), "{failed:?}");
+    assert!(!failed[0].1.to_string().contains("secret"));
+}
+
+#[test]
+fn a_consumer_comes_back_with_what_it_holds_and_hands_back_what_it_never_saw() {
+    let space = Space::fresh();
+    let proxy = Proxy::before(&space.address());
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    send_all(
+        &*publisher,
+        vec![message("q", "held", 0), message("q", "unseen", 0)],
+    );
+    let consumer = consumer(&space.url_at(proxy.port, ""));
+    let mut held = reserve(&*consumer, 1);
+    // As a reservation leaves it whose answer is lost with the connection.
+    let mut raw = space.connect();
+    let item: Vec<u8> = raw.rpop(format!("{}q", space.prefix), None).unwrap();
+    let record = [b"[".as_slice(), &item, br#", "", "q"]"#].concat();
+    raw.hset::<_, _, _, ()>(format!("{}unacked", space.prefix), "unseen", record)
+        .unwrap();
+    raw.zadd::<_, _, _, ()>(
+        format!("{}unacked_index", space.prefix),
+        "unseen",
+        4_000_000_000_u64,
+    )
+    .unwrap();
+    let owners: Vec<String> = raw
+        .zrange(format!("{}unacked_owners", space.prefix), 0, -1)
+        .unwrap();
+    raw.sadd::<_, _, ()>(format!("{}unacked_owner.{}", space.prefix, owners[0]), "unseen")
+        .unwrap();
+    proxy.cut();
+    let seen = reserve(&*consumer, 1);
+    assert_eq!(texts(&seen), ["unseen"]);
+    assert!(seen[0].redelivered);
+    held.extend(seen);
+    settle(&*consumer, held, &Verdict::Ack);
+    assert_eq!(raw.hlen::<_, u64>(format!("{}unacked", space.prefix)).unwrap(), 0);
+    assert!(proxy.connections() >= 1);
+}

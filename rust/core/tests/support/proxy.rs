@@ -1,0 +1,57 @@
+//! A wire between a test and its server that can be cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// Forwards bytes both ways; [`Proxy::cut`] breaks what is open, new connections pass.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    pub(crate) fn before(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let (server, kept) = (server.to_owned(), Arc::clone(&open));
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, upstream) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+                for stream in [&client, &upstream] {
+                    stream.set_nodelay(true).unwrap();
+                    kept.lock().unwrap().push(stream.try_clone().unwrap());
+                }
+                forward(client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                forward(upstream, client);
+            }
+        });
+        Self { port, open }
+    }
+
+    /// Breaks every open connection.
+    pub(crate) fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _gone_already = stream.shutdown(Shutdown::Both).is_err();
+        }
+    }
+
+    /// How many connections were opened and not cut.
+    pub(crate) fn connections(&self) -> usize {
+        self.open.lock().unwrap().len() / 2
+    }
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream) {
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        let _gone_already = to.shutdown(Shutdown::Both).is_err();
+    });
+}

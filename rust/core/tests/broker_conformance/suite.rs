@@ -41,6 +41,7 @@ macro_rules! conformance {
                 what_is_set_aside_can_be_put_back
                 a_purge_leaves_what_is_set_aside
                 a_put_is_stored_with_its_ack
+                a_put_with_an_ack_wakes_who_waits
                 settling_twice_changes_nothing
                 an_old_token_does_not_settle_anothers_lease
                 an_old_token_does_not_settle_a_later_message

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -79,32 +78,28 @@ class Stop:
             signal.signal(signum, handler)
 
     def _heard(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # The flags first: the next signal may interrupt what is said about this one.
         if self.is_asked or signum == signal.SIGQUIT or _is_remapped(signum):
-            self._announce(signum, "Cold", EX_FAILURE, self.cold)
+            self.cold()
+            self._announce(signum, "Cold", EX_FAILURE)
             if self.interrupts:
                 raise WorkerTerminate(EX_FAILURE)
         elif signum == signal.SIGINT:
+            self.warm(EX_FAILURE)
             _say(
                 "worker: Hitting Ctrl+C again will initiate cold shutdown, "
                 "terminating all running tasks!"
             )
-            self._announce(signum, "Warm", EX_FAILURE, lambda: self.warm(EX_FAILURE))
+            self._announce(signum, "Warm", EX_FAILURE)
         else:
-            self._announce(signum, "Warm", EX_OK, self.warm)
+            self.warm()
+            self._announce(signum, "Warm", EX_OK)
 
-    def _announce(
-        self, signum: int, how: str, exitcode: int, carry_out: Callable[[], None]
-    ) -> None:
-        try:
-            _say(f"worker: {how} shutdown (MainProcess)")
-            signals.worker_shutting_down.send(
-                sender=self._hostname,
-                sig=signal.Signals(signum).name,
-                how=how,
-                exitcode=exitcode,
-            )
-        finally:
-            carry_out()
+    def _announce(self, signum: int, how: str, exitcode: int) -> None:
+        _say(f"worker: {how} shutdown (MainProcess)")
+        signals.worker_shutting_down.send(
+            sender=self._hostname, sig=signal.Signals(signum).name, how=how, exitcode=exitcode
+        )
 
 
 def _is_remapped(signum: int) -> bool:

@@ -1,6 +1,4 @@
-//! kombu's JSON envelope, in which a message lies in a Redis list.
-//!
-//! Source: kombu 5.7 `transport/virtual/base.py`; the order of its keys is part of the format.
+//! An envelope to its message: tolerant where Celery is, and strict where its worker would fail.
 
 use std::borrow::Cow;
 
@@ -8,98 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
-use super::headers::is_true;
-use super::message::{Message, Outgoing, Properties, Target};
-use crate::codec::json::{append_str, raw};
+use super::Envelope;
+use crate::codec::json::raw;
 use crate::error::{Error, Result};
-
-/// A message as it lay in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// The message.
-    pub message: Message,
-    /// Where it was sent to.
-    pub target: Target,
-    /// Whether kombu restored it.
-    pub redelivered: bool,
-}
-
-/// Encodes a message as kombu does; `delivery_tag` is the last key.
-pub fn encode(outgoing: &Outgoing) -> Vec<u8> {
-    let Message {
-        headers,
-        properties,
-        body,
-    } = &outgoing.message;
-    let mut out = Vec::with_capacity(512 + headers.len() + body.len() / 3 * 4);
-    out.extend_from_slice(b"{\"body\": \"");
-    append_base64(&mut out, body);
-    out.extend_from_slice(b"\", \"content-encoding\": ");
-    append_str(&mut out, &properties.content_encoding);
-    out.extend_from_slice(b", \"content-type\": ");
-    append_str(&mut out, &properties.content_type);
-    out.extend_from_slice(b", \"headers\": ");
-    out.extend_from_slice(headers);
-    out.extend_from_slice(b", \"properties\": {");
-    append_properties(&mut out, properties, &outgoing.target);
-    out.extend_from_slice(b"}}");
-    out
-}
-
-fn append_base64(out: &mut Vec<u8>, body: &[u8]) {
-    let start = out.len();
-    out.resize(start + body.len().div_ceil(3) * 4, 0);
-    let written = BASE64.encode_slice(body, &mut out[start..]).unwrap_or(0);
-    out.truncate(start + written);
-}
-
-fn append_properties(out: &mut Vec<u8>, properties: &Properties, target: &Target) {
-    let texts = [
-        ("correlation_id", &properties.correlation_id),
-        ("reply_to", &properties.reply_to),
-    ];
-    for (name, value) in texts {
-        if let Some(value) = value {
-            append_member(out, name, |out| append_str(out, value));
-        }
-    }
-    for (name, value) in &properties.extra {
-        append_member(out, name, |out| out.extend_from_slice(value.as_bytes()));
-    }
-    append_member(out, "delivery_mode", |out| {
-        append_number(out, properties.delivery_mode);
-    });
-    if let Some(expiration) = &properties.expiration {
-        append_member(out, "expiration", |out| append_str(out, expiration));
-    }
-    append_member(out, "delivery_info", |out| {
-        out.extend_from_slice(b"{\"exchange\": ");
-        append_str(out, &target.exchange);
-        out.extend_from_slice(b", \"routing_key\": ");
-        append_str(out, &target.routing_key);
-        out.push(b'}');
-    });
-    append_member(out, "priority", |out| {
-        append_number(out, properties.priority.unwrap_or(0));
-    });
-    append_member(out, "body_encoding", |out| append_str(out, "base64"));
-    append_member(out, "delivery_tag", |out| {
-        append_str(out, &properties.delivery_tag);
-    });
-}
-
-fn append_member(out: &mut Vec<u8>, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-    if out.last() != Some(&b'{') {
-        out.extend_from_slice(b", ");
-    }
-    append_str(out, name);
-    out.extend_from_slice(b": ");
-    value(out);
-}
-
-fn append_number(out: &mut Vec<u8>, number: u8) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
+use crate::wire::headers::is_true;
+use crate::wire::message::{Message, Properties, Target};
 
 /// Decodes an envelope.
 ///
@@ -308,62 +219,6 @@ fn decoded_body(value: &str, body_encoding: Option<&str>) -> Result<Bytes> {
         .map_err(|error| malformed(&format!("\"body\" is not base64: {error}")))
 }
 
-/// Marks an envelope as kombu does when it restores one: `headers.redelivered` and
-/// `properties.delivery_info.redelivered`. Nothing else changes, unknown members included.
-///
-/// # Errors
-/// [`Error::Malformed`] when it is not an object.
-pub fn mark_redelivered(raw: &[u8]) -> Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(raw.len() + 48);
-    out.push(b'{');
-    for (name, value) in raw::members(raw)? {
-        match &*name {
-            "headers" if value.starts_with('{') => {
-                let marked = with_true(value, "redelivered")?;
-                append_member(&mut out, &name, |out| out.extend_from_slice(&marked));
-            }
-            "properties" if value.starts_with('{') => {
-                let marked = mark_properties(value)?;
-                append_member(&mut out, &name, |out| out.extend_from_slice(&marked));
-            }
-            _ => append_member(&mut out, &name, |out| out.extend_from_slice(value.as_bytes())),
-        }
-    }
-    out.push(b'}');
-    Ok(out)
-}
-
-fn mark_properties(properties: &str) -> Result<Vec<u8>> {
-    let mut out = vec![b'{'];
-    for (name, value) in raw::members(properties.as_bytes())? {
-        if name == "delivery_info" && value.starts_with('{') {
-            let marked = with_true(value, "redelivered")?;
-            append_member(&mut out, &name, |out| out.extend_from_slice(&marked));
-        } else {
-            append_member(&mut out, &name, |out| out.extend_from_slice(value.as_bytes()));
-        }
-    }
-    out.push(b'}');
-    Ok(out)
-}
-
-/// An object with one member set to `true`: in its place, or at the end.
-fn with_true(object: &str, member: &str) -> Result<Vec<u8>> {
-    let mut out = vec![b'{'];
-    let mut is_there = false;
-    for (name, value) in raw::members(object.as_bytes())? {
-        let is_it = name == member;
-        is_there |= is_it;
-        let value = if is_it { "true" } else { value };
-        append_member(&mut out, &name, |out| out.extend_from_slice(value.as_bytes()));
-    }
-    if !is_there {
-        append_member(&mut out, member, |out| out.extend_from_slice(b"true"));
-    }
-    out.push(b'}');
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,14 +294,5 @@ mod tests {
         assert!(
             detail(&with("properties", r#""properties": {"delivery_tag": "d"}"#)).contains("delivery_info")
         );
-    }
-
-    #[test]
-    fn marking_keeps_what_it_does_not_know_and_marks_once() {
-        let raw = br#"{"mine": [1], "headers": {"redelivered": false, "a": 1}, "properties": {"delivery_info": {}}}"#;
-        let marked = mark_redelivered(raw).unwrap();
-        let expected = br#"{"mine": [1], "headers": {"redelivered": true, "a": 1}, "properties": {"delivery_info": {"redelivered": true}}}"#;
-        assert_eq!(marked, expected);
-        assert_eq!(mark_redelivered(&marked).unwrap(), marked);
     }
 }

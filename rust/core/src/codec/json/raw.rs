@@ -19,9 +19,23 @@ pub(crate) fn members(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &str)>> {
 /// Calls `visit` with each member of an object.
 pub(crate) fn for_each_member<'de>(
     text: &'de [u8],
+    visit: impl FnMut(Cow<'de, str>, &'de str) -> Result<()>,
+) -> Result<()> {
+    visit_members(Reader::new(text, Limits::default())?, visit)
+}
+
+/// The same for an object inside of a text that was read already.
+pub(crate) fn for_each_member_of_part<'de>(
+    text: &'de str,
+    visit: impl FnMut(Cow<'de, str>, &'de str) -> Result<()>,
+) -> Result<()> {
+    visit_members(Reader::of_part(text, Limits::default()), visit)
+}
+
+fn visit_members<'de>(
+    mut reader: Reader<'de>,
     mut visit: impl FnMut(Cow<'de, str>, &'de str) -> Result<()>,
 ) -> Result<()> {
-    let mut reader = Reader::new(text, Limits::default())?;
     if reader.peek() != Some(b'{') {
         return Err(reader.unexpected("an object"));
     }
@@ -54,7 +68,7 @@ pub(crate) fn elements(text: &[u8]) -> Result<Vec<&str>> {
 
 /// Reads a string's own text; `None` when the value is no string.
 pub(crate) fn string(text: &str) -> Result<Option<Cow<'_, str>>> {
-    let mut reader = Reader::new(text.as_bytes(), Limits::default())?;
+    let mut reader = Reader::of_part(text, Limits::default());
     if reader.peek() != Some(b'"') {
         return Ok(None);
     }

@@ -39,11 +39,16 @@ impl<'de> Reader<'de> {
         }
         let text = std::str::from_utf8(data)
             .map_err(|error| malformed(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
-        Ok(Self {
+        Ok(Self::of_part(text, limits))
+    }
+
+    /// Reads a part of a text that a reader has checked already.
+    pub(crate) fn of_part(text: &'de str, limits: Limits) -> Self {
+        Self {
             text,
             at: 0,
             depth_left: limits.max_depth,
-        })
+        }
     }
 
     /// The text between an earlier offset and now.

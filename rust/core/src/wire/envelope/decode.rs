@@ -89,8 +89,12 @@ impl Parts<'_> {
 }
 
 fn header_says_redelivered(headers: &str) -> Result<bool> {
+    // A search is several times cheaper than a pass over all headers, and nearly always enough.
+    if memchr::memmem::find(headers.as_bytes(), b"redelivered").is_none() {
+        return Ok(false);
+    }
     let mut found = false;
-    raw::for_each_member(headers.as_bytes(), |name, value| {
+    raw::for_each_member_of_part(headers, |name, value| {
         if name == "redelivered" {
             found = is_true(value);
         }
@@ -129,7 +133,7 @@ impl ReadProperties {
         if !text.starts_with('{') {
             return Err(malformed("\"properties\" is not an object"));
         }
-        raw::for_each_member(text.as_bytes(), |name, value| read.read(name, value))?;
+        raw::for_each_member_of_part(text, |name, value| read.read(name, value))?;
         Ok(read)
     }
 
@@ -154,7 +158,7 @@ impl ReadProperties {
             return Err(malformed("\"delivery_info\" is not an object"));
         }
         let (mut exchange, mut routing_key) = (None, None);
-        raw::for_each_member(value.as_bytes(), |name, value| {
+        raw::for_each_member_of_part(value, |name, value| {
             match &*name {
                 // A null exchange is the default one.
                 "exchange" => exchange = Some(optional_text("exchange", value)?.unwrap_or_default()),

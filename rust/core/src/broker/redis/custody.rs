@@ -75,9 +75,11 @@ impl Ledger {
         self.by_tag.contains_key(tag)
     }
 
-    /// Takes everything out.
+    /// Takes everything out, in the order of its delivery.
     pub(super) fn drain(&mut self) -> Vec<String> {
-        self.by_tag.drain().map(|(tag, _)| tag).collect()
+        let mut all: Vec<(String, Held)> = self.by_tag.drain().collect();
+        all.sort_by_key(|(_, held)| held.number);
+        all.into_iter().map(|(tag, _)| tag).collect()
     }
 }
 
@@ -397,6 +399,16 @@ mod tests {
             (target.exchange.as_str(), target.routing_key.as_str()),
             ("", "qü")
         );
+    }
+
+    #[test]
+    fn what_is_held_comes_out_in_the_order_of_its_delivery() {
+        let mut ledger = Ledger::default();
+        let tags: Vec<String> = (0..50).map(|number| format!("t{number}")).collect();
+        for tag in &tags {
+            ledger.enter(tag, "q");
+        }
+        assert_eq!(ledger.drain(), tags);
     }
 
     #[test]

@@ -330,3 +330,54 @@ def test_a_guard_without_effect_stops_the_worker_unless_allowed(folder, flag):
     with Running(folder, "-c", "1", *flag, "--allow-unsupported") as worker:
         worker.ready()
         assert "Without effect in this version" in worker.text
+
+
+def test_a_task_sends_others_and_reads_results_from_its_child(folder, client):
+    (folder / "proj.py").write_text(
+        TASKS
+        + """
+@app.task
+def relay(x):
+    result = add.delay(x, 1)
+    deadline = time.monotonic() + 20
+    while result.state != "SUCCESS":
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.01)
+    return result.result
+"""
+    )
+    with Running(folder, "-P", "prefork", "-c", "2") as worker:
+        worker.ready()
+        assert send(client, "relay", 1).get(timeout=GET_S) == 2
+
+
+def test_callbacks_and_the_next_chain_step_follow_a_success(folder, client, pool):
+    with Running(folder, "-P", pool, "-c", "1") as worker:
+        worker.ready()
+        link = client.signature("proj.add", args=(10,), options={"task_id": "linked"})
+        step = client.signature("proj.add", args=(100,), options={"task_id": "next"})
+        first = send(client, "add", 1, 2, link=link, chain=[step])
+        assert first.get(timeout=GET_S) == 3
+        assert client.AsyncResult("linked").get(timeout=GET_S) == 13
+        assert client.AsyncResult("next").get(timeout=GET_S) == 103
+        assert {child.id for child in first.children} == {"linked", "next"}
+
+
+def test_a_lost_task_still_calls_its_errbacks_and_fails_the_rest_of_its_chain(folder, client):
+    (folder / "proj.py").write_text(
+        TASKS
+        + """
+@app.task
+def errback(task_id):
+    return f"heard of {task_id}"
+"""
+    )
+    with Running(folder, "-c", "1") as worker:
+        worker.ready()
+        errback = client.signature("proj.errback", options={"task_id": "errback-1"})
+        step = client.signature("proj.add", args=(1,), options={"task_id": "never-run"})
+        lost = send(client, "kill_me", signal.SIGKILL, link_error=errback, chain=[step])
+        assert client.AsyncResult("errback-1").get(timeout=GET_S) == f"heard of {lost.id}"
+        with pytest.raises(WorkerLostError):
+            client.AsyncResult("never-run").get(timeout=GET_S)

@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,6 @@ class Backend:
     EXCEPTION_STATES = states.EXCEPTION_STATES
 
     is_disabled = False
-    #: The store in Rust; None for backends that are Python classes.
-    native: _native.ResultStore | None = None
-
     def __init__(self, app: App, url: str | None = None, **options: Any) -> None:
         conf = app.conf
         self.app = app
@@ -52,6 +50,11 @@ class Backend:
         accept = options.get("accept") or conf.result_accept_content or conf.accept_content
         self.accept = accepted(accept)
         self._mime = serializer(self.serializer)
+
+    @property
+    def native(self) -> _native.ResultStore | None:
+        """The store in Rust; None for backends that are Python classes."""
+        return None
 
     def as_uri(self, include_password: bool = False) -> str:  # noqa: FBT001, FBT002 - Celery's signature
         """Return the URL.
@@ -317,8 +320,21 @@ class NativeBackend(Backend):
 
     def __init__(self, app: App, url: str | None = None, **options: Any) -> None:
         super().__init__(app, url, **options)
-        store_options = dict(app.conf.result_backend_transport_options or {})
-        self.native = _native.ResultStore(url or "", store_options)
+        self._store_options = dict(app.conf.result_backend_transport_options or {})
+        # A store does not work in a fork. What a fork inherited is kept, and never touched.
+        self._stores = {os.getpid(): self._open()}
+
+    def _open(self) -> _native.ResultStore:
+        return _native.ResultStore(self.url or "", self._store_options)
+
+    @property
+    def native(self) -> _native.ResultStore:
+        """This process's store; no I/O happens before it is used."""
+        pid = os.getpid()
+        store = self._stores.get(pid)
+        if store is None:
+            store = self._stores[pid] = self._open()
+        return store
 
 
 class DisabledBackend(Backend):

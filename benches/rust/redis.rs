@@ -18,6 +18,7 @@ use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const WINDOW: usize = 10_000;
+const WINDOW_ELEMENTS: u64 = 10_000;
 const BATCH: usize = 128;
 
 fn soon() -> Deadline {
@@ -106,7 +107,7 @@ fn publishing(c: &mut Criterion) {
     let publisher = broker::open_publisher(&url).unwrap();
     let mut group = c.benchmark_group("redis/publish");
     group.sample_size(10);
-    group.throughput(Throughput::Elements(WINDOW as u64));
+    group.throughput(Throughput::Elements(WINDOW_ELEMENTS));
     group.bench_function("window of 4096", |b| {
         b.iter_batched(
             || {
@@ -147,7 +148,7 @@ fn draining(c: &mut Criterion) {
     assert!(consumer.stores_results_of(&url.with_options()));
     let mut group = c.benchmark_group("redis/reserve and settle");
     group.sample_size(10);
-    group.throughput(Throughput::Elements(WINDOW as u64));
+    group.throughput(Throughput::Elements(WINDOW_ELEMENTS));
     for (name, has_results) in [("without results", false), ("with results", true)] {
         group.bench_function(name, |b| {
             b.iter_batched(

@@ -432,8 +432,13 @@ class Task(Generic[P, R]):
         )
         return handle
 
-    def get_publisher(self, window: int = 4096, **options: Any) -> Any:
+    def get_publisher(self, connection: Any = None, window: int = 4096, **options: Any) -> Any:  # noqa: ARG002 - Celery's signature
         """Open a window for many calls (see `Celery.publisher`).
+
+        Args:
+            connection: Accepted as the guide passes it; a process has one connection anyway.
+            window: How many messages may be unconfirmed.
+            options: Passed on to `Celery.publisher`.
 
         Returns:
             A context manager.

@@ -12,6 +12,7 @@ import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from celeriac import _native
 from celeriac.exceptions import OperationalError
@@ -98,7 +99,7 @@ def embedded_url(app: App) -> str:
     Returns:
         ``sqlite:///<absolute path>``.
     """
-    return f"sqlite:///{embedded_path(app)}"
+    return f"sqlite:///{quote(str(embedded_path(app)))}"
 
 
 def announcement(app: App) -> str | None:
@@ -252,6 +253,15 @@ def close_all(wait_s: float = CLOSE_WAIT_S) -> None:
             open_one.close(wait_s)
         except OperationalError as exc:  # noqa: PERF203 - each is closed, whatever another does
             logger.error("Not everything was sent to %s: %s", _native.redacted(url), exc)  # noqa: TRY400
+
+
+def give_up(inherited: Any) -> None:
+    """Keep something that a fork has inherited, so that it is never closed.
+
+    Args:
+        inherited: A result store or a subscription of the parent's.
+    """
+    _inherited.append(inherited)
 
 
 def _forked() -> None:

@@ -102,6 +102,8 @@ def _properties(common: Common, call: Mapping[str, Any]) -> dict[str, Any]:
         "delivery_mode": call.get("delivery_mode", common.delivery_mode),
         **(call.get("properties") or {}),
     }
+    # Compat: Celery hands options it also knows as headers on as properties.
+    properties.update({key: call[key] for key in _ALSO_PROPERTIES if call.get(key) is not None})
     priority = call.get("priority", common.priority)
     if priority is not None:
         properties["priority"] = priority
@@ -110,6 +112,9 @@ def _properties(common: Common, call: Mapping[str, Any]) -> dict[str, Any]:
     if call.get("delivery_tag") is not None:
         properties["delivery_tag"] = call["delivery_tag"]
     return properties
+
+
+_ALSO_PROPERTIES = ("argsrepr", "kwargsrepr", "origin")
 
 
 def encode(message: TaskMessage, serializer: str) -> tuple[dict[str, Any], bytes]:

@@ -82,7 +82,7 @@ def default_nodename(hostname: str | None, default_name: str = NODENAME_DEFAULT)
 
 
 def host_format(s: str, host: str | None = None, name: str | None = None, **extra: Any) -> str:
-    """Expand ``%h`` (host), ``%n`` (name), ``%d`` (domain), ``%i`` and ``%I`` (left as they are).
+    """Expand ``%h`` (host), ``%n`` (name), ``%d`` (domain), ``%i`` and ``%I`` (child process).
 
     Args:
         s: A format.
@@ -92,10 +92,13 @@ def host_format(s: str, host: str | None = None, name: str | None = None, **extr
 
     Returns:
         The text.
-    """
+
+    Raises:
+        ValueError: A letter has no meaning.
+    """  # noqa: DOC502 - raised by `_expand`
     host = host or gethostname()
     short, _, domain = host.partition(".")
-    keys = {"h": host, "n": name or short, "d": domain, "i": "%i", "I": "%I", **extra}
+    keys = {"h": host, "n": name or short, "d": domain, "i": "0", "I": "", **extra}
     return _expand(s, {**keys, "N": name or short})
 
 
@@ -125,5 +128,6 @@ def _expand(s: str, keys: dict[str, Any]) -> str:
             value = keys[part[0]]
             out.append(str(value() if callable(value) else value) + part[1:])
         else:
-            out.append("%" + part)
+            message = f"Unknown format %{part[0]} in {s!r}; write %% for a percent sign."
+            raise ValueError(message)
     return "".join(out)

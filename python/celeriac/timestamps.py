@@ -184,7 +184,7 @@ def absolute(value: Any, now: datetime) -> datetime | None:
     return now + maybe_timedelta(value)
 
 
-_UNITS = ((86400.0, "day", "{:.2f}"), (3600.0, "hour", "{:.2f}"), (60.0, "minute", "{:.2f}"))
+_UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
 
 def humanize_seconds(
@@ -207,10 +207,8 @@ def humanize_seconds(
         Such as ``in 2.00 minutes``.
     """
     secs = float(f"{float(secs):.2f}")
-    for length, unit, form in _UNITS:
+    for length, unit in _UNITS:
         if secs >= length:
             count = secs / length
-            return f"{prefix}{sep}{form.format(count)} {unit}{'s' if count > 1 else ''}"
-    if microseconds and 0 < secs < 1:
-        return f"{prefix}{sep}{secs:.2f} seconds"
-    return f"{prefix}{sep}{secs:.2f} seconds" if secs > 0 else now
+            return f"{prefix}{sep}{count:.2f} {unit}{'s' if count > 1 else ''}"
+    return f"{prefix}{sep}{secs:.2f} seconds" if microseconds and secs > 0 else now

@@ -177,6 +177,21 @@ class PromiseProxy(Proxy):
         return thing
 
 
+def _doc(proxy: Any) -> Any:
+    given = _get(proxy, "_doc")
+    return given if given is not None else proxy._get_current_object().__doc__  # noqa: SLF001
+
+
+def _module(proxy: Any) -> Any:
+    return proxy._get_current_object().__module__  # noqa: SLF001
+
+
+# A class has one `__doc__` and one `__module__`: here they must answer for the object.
+for _cls in (Proxy, PromiseProxy):
+    _cls.__doc__ = property(_doc)  # type: ignore[assignment]
+    _cls.__module__ = property(_module)  # type: ignore[assignment]
+
+
 def maybe_evaluate(obj: Any) -> Any:
     """Make the object behind a promise.
 

@@ -242,7 +242,7 @@ class Sender:
         if countdown is None and eta is None and expires is None:
             return
         now = self.app.now()
-        if countdown is not None:
+        if countdown:
             eta = now + timedelta(seconds=countdown)
         if eta is not None:
             call["eta"] = eta.isoformat() if isinstance(eta, datetime) else str(eta)

@@ -152,13 +152,12 @@ def look_alike(name: str) -> type[Exception]:
     Returns:
         The class; it says that it is of `celeriac.exceptions`, as Celery's says of its own.
     """
-    short = name.rpartition(".")[2]
-    if short not in _look_alikes:
-        # A document from outside must not fill the memory with classes.
+    if name not in _look_alikes:
+        # Documents from outside must not fill the memory with classes.
         if len(_look_alikes) >= _MAX_LOOK_ALIKES:
             _look_alikes.clear()
-        _look_alikes[short] = type(short, (Exception,), {"__module__": exceptions.__name__})
-    return _look_alikes[short]
+        _look_alikes[name] = type(name, (Exception,), {"__module__": exceptions.__name__})
+    return _look_alikes[name]
 
 
 _MAX_LOOK_ALIKES = 1000

@@ -6,12 +6,14 @@ Source:
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from celeriac import states
 from celeriac._current import app_or_default
 from celeriac.backends.base import parse_date
+from celeriac.broker import give_up
 from celeriac.exceptions import TimeoutError  # noqa: A004 - Celery's name
 from celeriac.result.waiting import assert_will_not_block
 
@@ -67,6 +69,7 @@ class AsyncResult(ResultBase):
         self._task_name = task_name
         self._ignored = False
         self._subscription: Any = None
+        self._subscribed_in = 0
         self._cache: dict[str, Any] | None = None
 
     # Waiting -----------------------------------------------------------------------------------
@@ -152,12 +155,16 @@ class AsyncResult(ResultBase):
     def follow(self, subscription: Any) -> None:
         """Listen through a subscription that was started when the task was sent."""
         self._subscription = subscription
+        self._subscribed_in = os.getpid()
 
     def _subscribe(self) -> Any:
-        subscription = self._subscription
-        if subscription is None:
-            subscription = self._subscription = self.backend.subscribe(self.id)
-        return subscription
+        if self._subscription is not None and self._subscribed_in != os.getpid():
+            # A fork has its own connections, and must not touch its parent's.
+            give_up(self._subscription)
+            self._subscription = None
+        if self._subscription is None:
+            self.follow(self.backend.subscribe(self.id))
+        return self._subscription
 
     def _raise_parent_failure(self) -> None:
         node = self.parent
@@ -202,8 +209,12 @@ class AsyncResult(ResultBase):
 
     def _drop_subscription(self) -> None:
         subscription, self._subscription = self._subscription, None
-        if subscription is not None:
+        if subscription is None:
+            return
+        if self._subscribed_in == os.getpid():
             subscription.close()
+        else:
+            give_up(subscription)
 
     @property
     def state(self) -> str:

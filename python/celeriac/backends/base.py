@@ -41,6 +41,7 @@ class Backend:
     EXCEPTION_STATES = states.EXCEPTION_STATES
 
     is_disabled = False
+
     def __init__(self, app: App, url: str | None = None, **options: Any) -> None:
         conf = app.conf
         self.app = app

@@ -16,7 +16,7 @@ from celeriac.exceptions import (
     SecurityError,
     SoftTimeLimitExceeded,
     TaskRevokedError,
-    TimeoutError,
+    TimeoutError,  # noqa: A004 - Celery's name
     WorkerLostError,
 )
 from celeriac.result import (
@@ -221,9 +221,7 @@ def test_a_waiting_thread_is_woken(app, task_id):
 
     def wait():
         found.append(
-            app.AsyncResult(task_id).get(
-                timeout=WAIT_S, interval=0.01, on_interval=waiting.set
-            )
+            app.AsyncResult(task_id).get(timeout=WAIT_S, interval=0.01, on_interval=waiting.set)
         )
 
     thread = threading.Thread(target=wait)

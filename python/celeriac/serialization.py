@@ -127,6 +127,22 @@ def serializer(name: str) -> Serializer:
     return found
 
 
+def survives_pickling(value: Any) -> bool:
+    """Say whether a value would arrive where it is sent pickled.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        Whether it can be pickled, and what comes out can be made again.
+    """
+    try:
+        pickle.loads(pickle.dumps(value))
+    except Exception:  # noqa: BLE001 - pickling calls the user's code
+        return False
+    return True
+
+
 def accepted(names: Iterable[str] | None) -> frozenset[str] | None:
     """Turn `accept_content` into content types.
 

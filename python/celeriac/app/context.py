@@ -140,7 +140,7 @@ class Context:
         given = properties or {}
         custom = {key: value for key, value in headers.items() if key not in _STANDARD}
         fields.update(
-            headers=custom,
+            headers=custom or None,
             properties=dict(given),
             correlation_id=given.get("correlation_id"),
             reply_to=given.get("reply_to"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from celeriac import exceptions
 from celeriac.exceptions import EncodeError, SecurityError, class_from_wire, wire_module
-from celeriac.serialization import dumps
+from celeriac.serialization import dumps, survives_pickling
 
 _WRAPPER_MODULE = "celery.utils.serialization"
 
@@ -50,6 +50,35 @@ class UnpickleableExceptionWrapper(Exception):  # noqa: N818 - Celery's name
         return self.text or ""
 
 
+def travelling(exc: BaseException) -> BaseException:
+    """Find what is stored of an exception that a Celery process could not pass on.
+
+    Args:
+        exc: Any exception.
+
+    Returns:
+        The exception itself, where it can be pickled; otherwise one of the nearest base class with
+        the same arguments; otherwise a wrapper with its names.
+
+    Source:
+        Celery 5.7 stores ``UnpickleableExceptionWrapper`` also where nothing is pickled after all.
+    """
+    if survives_pickling(exc):
+        return exc
+    for cls in type(exc).__mro__:
+        if cls in {Exception, BaseException, object}:
+            continue
+        try:
+            nearest = cls(*exc.args)
+        except Exception:  # noqa: BLE001, S112 - the user's own class
+            continue
+        if isinstance(nearest, BaseException) and survives_pickling(nearest):
+            return nearest
+    args = [arg if survives_pickling(arg) else _repr(arg) for arg in exc.args]
+    cls = type(exc)
+    return UnpickleableExceptionWrapper(cls.__module__, cls.__name__, args, _repr(exc))
+
+
 def as_document(exc: BaseException, serializer: str = "json") -> dict[str, Any]:
     """Describe an exception.
 
@@ -76,11 +105,15 @@ def _portable(value: Any, serializer: str) -> Any:
     try:
         dumps(value, serializer)
     except EncodeError:
-        try:
-            return repr(value)
-        except Exception as exc:  # noqa: BLE001 - `repr` is the user's code
-            return f"<Unrepresentable {type(value).__name__!r}: {type(exc).__name__}>"
+        return _repr(value)
     return value
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as exc:  # noqa: BLE001 - `repr` is the user's code
+        return f"<Unrepresentable {type(value).__name__!r}: {type(exc).__name__}>"
 
 
 def from_document(document: Any) -> BaseException | None:

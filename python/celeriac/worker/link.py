@@ -4,14 +4,16 @@ Source:
     Celery's documented canvas semantics, and what Celery 5.7 puts on the wire for them.
 """
 
+import functools
 import inspect
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celeriac import states
 from celeriac._protocols import App
+from celeriac.app.context import Context
 from celeriac.canvas.signature import maybe_signature
 
 __all__ = ("fail_rest_of_chain", "follow", "run_errbacks")
@@ -104,12 +106,23 @@ def _takes_request(app: App, signature: Any) -> bool:
     if task is None or not isinstance(inspect.getattr_static(task, "run"), staticmethod):
         return False
     positional = 0
-    for parameter in inspect.signature(task.run).parameters.values():
+    for parameter in _open_parameters(task.run, signature):
         if parameter.kind is parameter.VAR_POSITIONAL:
             return True
         if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}:
             positional += 1
     return positional > 1
+
+
+def _open_parameters(run: Callable[..., Any], signature: Any) -> list[inspect.Parameter]:
+    # Only what the signature does not bring itself is left for the failure to fill.
+    if not signature.immutable and (signature.args or signature.kwargs):
+        try:
+            run = functools.partial(run, *signature.args, **signature.kwargs)
+            return list(inspect.signature(run).parameters.values())
+        except (TypeError, ValueError):
+            run = run.func if isinstance(run, functools.partial) else run
+    return list(inspect.signature(run).parameters.values())
 
 
 def fail_rest_of_chain(
@@ -126,4 +139,6 @@ def fail_rest_of_chain(
     for step in request.chain or ():
         task_id = (step.get("options") or {}).get("task_id")
         if task_id is not None:
-            backend.store_result(task_id, exc, states.FAILURE, traceback=traceback)
+            fields = {**step, **step["options"], "id": task_id}
+            context = Context(fields, group=step["options"].get("group_id"))
+            backend.store_result(task_id, exc, states.FAILURE, traceback, request=context)

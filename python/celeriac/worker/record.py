@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from celeriac import states
+from celeriac.backends.exception_form import travelling
 from celeriac.exceptions import OperationalError
 from celeriac.worker.call import Call, Ended
 from celeriac.worker.outcome import Rejected
@@ -86,7 +87,11 @@ def _is_wanted(call: Call, state: str) -> bool:
 
 
 def _value(ended: Ended) -> Any:
-    return ended.value.exc if ended.state == states.RETRY else ended.value
+    if ended.state == states.RETRY:
+        return ended.value.exc
+    if ended.state == states.FAILURE:
+        return travelling(ended.value)
+    return ended.value
 
 
 def _traceback(ended: Ended) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from celeriac import states
 from celeriac._native import Delivery, Intake
+from celeriac.app.context import Context
 from celeriac.worker import lost
 from celeriac.worker.call import Report
 from celeriac.worker.outcome import Outcome, WorkerLost
@@ -73,7 +74,8 @@ class Settler:
         document = None
         exc = exception_for(outcome, delivery.task)
         if exc is not None and settlement.state is not None and delivery.id is not None:
-            document = self._encoded(delivery.id, exc, settlement.state, None)
+            context = Context(id=delivery.id, task=delivery.task)
+            document = self._encoded(delivery.id, exc, settlement.state, context)
         self._carry_out(delivery, settlement, document)
 
     def _document(self, request: Request, outcome: Outcome, state: str) -> bytes | None:

@@ -53,18 +53,16 @@ pub(crate) struct CallFields<'py> {
 
 impl<'py> CallFields<'py> {
     /// Reads a dict; an unknown key or a value of the wrong type is a `TypeError`.
-    pub(crate) fn read(call: Option<&Bound<'py, PyDict>>) -> Outcome<Self> {
-        let mut fields = Self::default();
-        let Some(call) = call else { return Ok(fields) };
+    pub(crate) fn read(&mut self, call: &Bound<'py, PyDict>) -> Outcome<()> {
         for (key, value) in convert::items_of(call)? {
             let name: PyBackedStr = key.extract()?;
             if value.is_none() {
-                fields.fill_none(&name)?;
+                self.fill_none(&name)?;
             } else {
-                fields.fill(&name, value)?;
+                self.fill(&name, value)?;
             }
         }
-        Ok(fields)
+        Ok(())
     }
 
     fn fill_none(&mut self, name: &str) -> Outcome<()> {

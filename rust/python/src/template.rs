@@ -141,7 +141,10 @@ impl Template {
             return Err(PyTypeError::new_err("a task's args must be a list or a tuple").into());
         }
         let kwargs = &keyword_arguments(kwargs)?;
-        let fields = CallFields::read(call)?;
+        let mut fields = CallFields::default();
+        if let Some(call) = call {
+            fields.read(call)?;
+        }
         let body = self.body(args, kwargs, &fields)?;
         // Compat: Celery makes an empty tuple of whatever is empty (`args or ()`) before it shows it.
         let shown_args = if args.is_truthy()? {

@@ -268,6 +268,19 @@ def test_a_server_that_never_answers_is_an_operational_error(silent_url):
     publisher.close(0.0)
 
 
+def test_a_flush_reports_what_is_unconfirmed_by_task_id_and_only_once(silent_url):
+    publisher = _native.Publisher(silent_url)
+    template = make_template(declare=None)
+    window = publisher.window()
+    window.publish(template, (), {}, {"task_id": "one"}, WAIT_S)
+    window.publish(template, (), {}, {"task_id": "two"}, WAIT_S)
+    failures = window.flush(0.1)
+    assert [task_id for task_id, _ in failures] == ["one", "two"]
+    assert all("unconfirmed" in str(error) for _, error in failures)
+    publisher.close(0.0)
+    assert (window.pending, window.flush(WAIT_S)) == (0, [])
+
+
 def test_a_full_window_over_a_silent_server_is_an_operational_error(silent_url):
     publisher = _native.Publisher(silent_url)
     template = make_template(declare=None)

@@ -1,5 +1,6 @@
 //! What was handed over and is not confirmed yet: receipts, and windows of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
@@ -18,21 +19,21 @@ pub struct Receipt {
 struct Entry {
     ledger: Arc<Ledger>,
     task_id: Arc<str>,
-    bytes: usize,
+    number: u64,
 }
 
 impl Receipt {
     /// The broker has the message.
     pub fn confirm(mut self) {
         if let Some(entry) = self.entry.take() {
-            entry.ledger.settle(&entry, None);
+            entry.ledger.settle(entry.number, None);
         }
     }
 
     /// The broker does not have it, or nobody knows.
     pub fn fail(mut self, error: Error) {
         if let Some(entry) = self.entry.take() {
-            entry.ledger.settle(&entry, Some(error));
+            entry.ledger.settle(entry.number, Some(error));
         }
     }
 
@@ -55,14 +56,16 @@ impl Drop for Receipt {
         if let Some(entry) = self.entry.take() {
             entry
                 .ledger
-                .settle(&entry, Some(Error::Closed { what: "publisher" }));
+                .settle(entry.number, Some(Error::Closed { what: "publisher" }));
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Account {
-    messages: usize,
+    /// Task id and size of what is in flight, by the order of entry.
+    open: BTreeMap<u64, (Arc<str>, usize)>,
+    entered: u64,
     bytes: usize,
     failed: Vec<(Arc<str>, Error)>,
 }
@@ -94,8 +97,8 @@ impl Ledger {
     pub fn enter(self: &Arc<Self>, task_id: Arc<str>, bytes: usize, deadline: Deadline) -> Result<Receipt> {
         let wait = deadline.left();
         let mut account = self.account.lock();
-        while account.messages >= self.max_messages
-            || (account.messages > 0 && account.bytes + bytes > self.max_bytes)
+        while account.open.len() >= self.max_messages
+            || (!account.open.is_empty() && account.bytes + bytes > self.max_bytes)
         {
             if self
                 .changed
@@ -109,13 +112,15 @@ impl Ledger {
                 });
             }
         }
-        account.messages += 1;
+        account.entered += 1;
         account.bytes += bytes;
+        let number = account.entered;
+        account.open.insert(number, (Arc::clone(&task_id), bytes));
         Ok(Receipt {
             entry: Some(Entry {
                 ledger: Arc::clone(self),
                 task_id,
-                bytes,
+                number,
             }),
         })
     }
@@ -127,7 +132,7 @@ impl Ledger {
     pub fn wait_empty(&self, deadline: Deadline) -> Result<()> {
         let wait = deadline.left();
         let mut account = self.account.lock();
-        while account.messages > 0 {
+        while !account.open.is_empty() {
             if self
                 .changed
                 .wait_until(&mut account, deadline.instant())
@@ -143,7 +148,7 @@ impl Ledger {
 
     /// How many messages are in flight.
     pub fn pending(&self) -> usize {
-        self.account.lock().messages
+        self.account.lock().open.len()
     }
 
     /// Takes the failures reported so far, with the ids of their tasks.
@@ -151,12 +156,26 @@ impl Ledger {
         std::mem::take(&mut self.account.lock().failed)
     }
 
-    fn settle(&self, entry: &Entry, failure: Option<Error>) {
+    /// Reports everything in flight as unconfirmed, in the order of entry; what becomes of it
+    /// later is not reported again.
+    pub fn give_up(&self, waited_ms: u64) {
         let mut account = self.account.lock();
-        account.messages -= 1;
-        account.bytes -= entry.bytes;
+        let open = std::mem::take(&mut account.open);
+        account.bytes = 0;
+        let unconfirmed = |(task_id, _)| (task_id, Error::Unconfirmed { waited_ms });
+        account.failed.extend(open.into_values().map(unconfirmed));
+        drop(account);
+        self.changed.notify_all();
+    }
+
+    fn settle(&self, number: u64, failure: Option<Error>) {
+        let mut account = self.account.lock();
+        let Some((task_id, bytes)) = account.open.remove(&number) else {
+            return;
+        };
+        account.bytes -= bytes;
         if let Some(error) = failure {
-            account.failed.push((Arc::clone(&entry.task_id), error));
+            account.failed.push((task_id, error));
         }
         drop(account);
         self.changed.notify_all();
@@ -238,6 +257,25 @@ mod tests {
         assert_eq!(ledger.wait_empty(now()), Err(Error::Unconfirmed { waited_ms: 0 }));
         receipt.confirm();
         assert_eq!(ledger.wait_empty(now()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_up_is_told_once_whatever_becomes_of_it_later() {
+        let ledger = Ledger::new(2, 100);
+        let (first, second) = (
+            ledger.enter("a".into(), 60, now()).unwrap(),
+            ledger.enter("b".into(), 40, now()).unwrap(),
+        );
+        ledger.give_up(7);
+        let error = Error::Unconfirmed { waited_ms: 7 };
+        assert_eq!(
+            ledger.take_failed(),
+            [("a".into(), error.clone()), ("b".into(), error)]
+        );
+        first.confirm();
+        drop(second);
+        assert_eq!((ledger.pending(), ledger.take_failed()), (0, vec![]));
+        assert!(ledger.enter("c".into(), 100, now()).is_ok());
     }
 
     #[test]

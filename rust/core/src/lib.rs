@@ -21,7 +21,7 @@ pub mod error;
 pub mod intake;
 pub mod ledger;
 pub mod links;
-mod per_process;
+pub mod per_process;
 pub mod runtime;
 pub mod time;
 pub mod timer;

@@ -8,14 +8,15 @@ use std::sync::OnceLock;
 /// parent may have held its locks at the moment of the fork, and closing it would say goodbye to
 /// a peer that still talks to the parent.
 #[derive(Debug)]
-pub(crate) struct PerProcess<T> {
+pub struct PerProcess<T> {
     pid: OnceLock<u32>,
     value: OnceLock<T>,
     child: OnceLock<Box<PerProcess<T>>>,
 }
 
 impl<T> PerProcess<T> {
-    pub(crate) const fn new() -> Self {
+    /// A value that nobody has asked for.
+    pub const fn new() -> Self {
         Self {
             pid: OnceLock::new(),
             value: OnceLock::new(),
@@ -24,13 +25,19 @@ impl<T> PerProcess<T> {
     }
 
     /// This process's value, made by `make` when it asks for the first time.
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let pid = std::process::id();
         let mut node = self;
         while *node.pid.get_or_init(|| pid) != pid {
             node = node.child.get_or_init(|| Box::new(Self::new()));
         }
         node.value.get_or_init(make)
+    }
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -13,7 +13,7 @@ use pyo3::types::PyBytes;
 
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
-use crate::url::broker_url;
+use crate::url::{broker_url, is_local};
 use crate::waits;
 
 /// A store of result documents, shared by all threads of this process.
@@ -24,6 +24,7 @@ pub(crate) struct ResultStore {
     url: String,
     raw_url: String,
     serial: u64,
+    is_local: bool,
 }
 
 impl ResultStore {
@@ -49,7 +50,7 @@ impl ResultStore {
         operation: impl FnOnce(&dyn backend::ResultStore, Deadline) -> Result<T> + Send + 'static,
     ) -> PyResult<T> {
         let store = Arc::clone(self.store().or_raise(py)?);
-        waits::whole(py, waits::deadline(wait_s), move |deadline| {
+        waits::whole_if_remote(py, self.is_local, waits::deadline(wait_s), move |deadline| {
             operation(&*store, deadline)
         })
         .or_raise(py)
@@ -68,6 +69,7 @@ impl ResultStore {
         Ok(Self {
             inner: Homebound::new(inner, "result store"),
             url: parsed.redacted(),
+            is_local: is_local(&parsed),
             raw_url: parsed.with_options(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         })

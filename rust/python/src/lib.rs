@@ -7,6 +7,7 @@ mod codec;
 mod convert;
 mod delivery;
 mod descriptor;
+mod errands;
 mod errors;
 mod fork;
 mod home;

@@ -1,7 +1,7 @@
 //! URLs with their transport options.
 
 use celeriac_core::Error;
-use celeriac_core::broker::url::{self, BrokerUrl};
+use celeriac_core::broker::url::{self, BrokerUrl, Scheme};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -57,6 +57,14 @@ pub(crate) fn broker_url(
         }
     })?;
     Ok(BrokerUrl::parse(url, options)?)
+}
+
+/// Whether no network lies between us and what the URL names.
+pub(crate) fn is_local(url: &BrokerUrl) -> bool {
+    match url.scheme() {
+        Scheme::Memory | Scheme::Sqlite => true,
+        Scheme::Redis => false,
+    }
 }
 
 /// Any mapping as a dict.

@@ -8,7 +8,8 @@ use celeriac_core::{Error, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::errors::{Fault, Outcome};
+use crate::errands;
+use crate::errors::Outcome;
 
 /// How long a signal waits for its handler at most.
 const SLICE: Duration = Duration::from_millis(50);
@@ -21,6 +22,11 @@ pub(crate) fn deadline(wait_s: f64) -> Deadline {
         Err(_) => Duration::ZERO,
     };
     Deadline::after(wait)
+}
+
+/// Seconds as whole milliseconds, for messages.
+pub(crate) fn whole_ms(wait_s: f64) -> u64 {
+    Duration::try_from_secs_f64(wait_s).map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Repeats a wait that can be cut short until it yields something or the deadline passes; lets
@@ -42,6 +48,19 @@ pub(crate) fn in_slices<T: Send>(
     }
 }
 
+/// [`whole`], unless no network is involved: a file answers at once, another thread costs some 30 us.
+pub(crate) fn whole_if_remote<T: Send + 'static>(
+    py: Python<'_>,
+    is_local: bool,
+    deadline: Deadline,
+    operation: impl FnOnce(Deadline) -> Result<T> + Send + 'static,
+) -> Outcome<T> {
+    if is_local {
+        return Ok(py.detach(|| operation(deadline))?);
+    }
+    whole(py, deadline, operation)
+}
+
 /// Runs an operation that cannot be cut short. Only the main thread runs signal handlers, so only
 /// there it goes to a thread of its own, which ends by `deadline` whatever happens here.
 pub(crate) fn whole<T: Send + 'static>(
@@ -53,14 +72,11 @@ pub(crate) fn whole<T: Send + 'static>(
         return Ok(py.detach(|| operation(deadline))?);
     }
     let (tell, mut told) = sync_channel(1);
-    let thread = std::thread::Builder::new().name("celeriac-call".to_owned());
-    let spawned = thread.spawn(move || {
+    let errand = move || {
         // Nobody listens any more after Ctrl-C.
         drop(tell.send(operation(deadline)));
-    });
-    if let Err(error) = spawned {
-        return Err(Fault::Python(error.into()));
-    }
+    };
+    errands::run(errand).map_err(PyErr::from)?;
     loop {
         let (answer, back) = py.detach(move || (told.recv_timeout(SLICE), told));
         told = back;

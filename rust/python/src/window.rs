@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::errors::{Fault, OrRaise, Outcome};
 use crate::parts::letter_of_parts;
-use crate::publisher::{Publisher, confirmed};
+use crate::publisher::{Publisher, is_empty};
 use crate::template::{Letter, Template};
 use crate::topology::queue_specs;
 use crate::waits;
@@ -57,8 +57,7 @@ impl Window {
         if let Some(receipt) = attempt(waits::deadline(0.0))? {
             return Ok(receipt);
         }
-        let wait = deadline.left();
-        let waited_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let waited_ms = waits::whole_ms(deadline.left().as_secs_f64());
         waits::in_slices(py, deadline, attempt)?.ok_or_else(|| {
             Error::TimedOut {
                 what: "a full publishing window",
@@ -127,13 +126,13 @@ impl Window {
     }
 
     /// Waits, detached, until every message is confirmed or has failed; returns the failures since
-    /// the last flush as `(task_id, exception)`.
-    ///
-    /// Raises `OperationalError` when messages are still unconfirmed after `wait_s` seconds; the
-    /// failures stay for the next flush.
+    /// the last flush as `(task_id, exception)`. What is unconfirmed after `wait_s` seconds is among
+    /// them: it may be queued.
     #[pyo3(signature = (wait_s, /))]
     fn flush<'py>(&self, py: Python<'py>, wait_s: f64) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
-        confirmed(py, &self.ledger, waits::deadline(wait_s)).or_raise(py)?;
+        if !is_empty(py, &self.ledger, waits::deadline(wait_s)).or_raise(py)? {
+            self.ledger.give_up(waits::whole_ms(wait_s));
+        }
         let failed = self.ledger.take_failed();
         let report = |(task_id, error): (Arc<str>, Error)| {
             let exception = Fault::from(error).into_exception(py).into_value(py);

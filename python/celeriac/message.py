@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac import _native
+from celeriac.exceptions import EncodeError
 from celeriac.serialization import dumps
 
 if TYPE_CHECKING:
@@ -126,9 +127,18 @@ def encode(message: TaskMessage, serializer: str) -> tuple[dict[str, Any], bytes
 
     Returns:
         The properties with the content type added, and the body's bytes.
+
+    Raises:
+        EncodeError: A value cannot be encoded; the message says where.
     """
     args, kwargs, embed = message.body
     # Compat: pickle keeps tuples; JSON and msgpack write both kinds alike.
-    content_type, content_encoding, data = dumps((args, kwargs, embed), serializer)
+    try:
+        content_type, content_encoding, data = dumps((args, kwargs, embed), serializer)
+    except EncodeError:
+        # Say it again in terms of the call: `args[1]["when"]`, not the third of a triple.
+        dumps(args, serializer, "args")
+        dumps(kwargs, serializer, "kwargs")
+        raise
     properties = {"content_type": content_type, "content_encoding": content_encoding}
     return {**properties, **message.properties}, data

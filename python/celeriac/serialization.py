@@ -102,6 +102,7 @@ register(
     lambda data: _yaml().safe_load(data),
     "application/x-yaml",
 )
+_NAMES_PLACES = (_native.encode_json, _native.encode_msgpack)
 _ALWAYS_ACCEPTED = frozenset({"", "application/data", "application/text"})
 
 
@@ -157,12 +158,13 @@ def accepted(names: Iterable[str] | None) -> frozenset[str] | None:
     return frozenset(n if "/" in n else serializer(n).content_type for n in names)
 
 
-def dumps(value: Any, name: str) -> tuple[str, str, bytes]:
+def dumps(value: Any, name: str, what: str = "value") -> tuple[str, str, bytes]:
     """Encode a value.
 
     Args:
         value: Any value the serializer can carry.
         name: The serializer's name.
+        what: What an error calls the value (``args`` in ``args[1]["when"]``).
 
     Returns:
         Content type, content encoding and bytes.
@@ -173,12 +175,17 @@ def dumps(value: Any, name: str) -> tuple[str, str, bytes]:
     """
     chosen = serializer(name)
     try:
-        return chosen.content_type, chosen.content_encoding, chosen.encode(value)
+        data = (
+            chosen.encode(value, what=what)
+            if chosen.encode in _NAMES_PLACES
+            else chosen.encode(value)
+        )
     except (EncodeError, SerializerNotInstalled):
         raise
     except Exception as exc:
-        message = f"{chosen.name} cannot carry this value: {type(exc).__name__}: {exc}"
+        message = f"{chosen.name} cannot carry {what}: {type(exc).__name__}: {exc}"
         raise EncodeError(message) from exc
+    return chosen.content_type, chosen.content_encoding, data
 
 
 def loads(
@@ -213,7 +220,9 @@ def loads(
     try:
         if chosen:
             return chosen.decode(data)
-        return data if content_encoding in {None, "binary"} else data.decode(content_encoding)
+        if content_encoding is None or content_encoding == "binary":
+            return data
+        return data.decode(content_encoding)
     except (DecodeError, SerializerNotInstalled):
         raise
     except Exception as exc:

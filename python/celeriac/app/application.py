@@ -128,7 +128,7 @@ class Celery:
         self._local = threading.local()
         self._made: dict[str, Any] = {}
         self._pending: deque[PromiseProxy] = deque()
-        self._pending_defaults: deque[Any] = deque()
+        self._pending_defaults: deque[Callable[[], Any]] = deque()
         registry = tasks if tasks is not None else self.registry_cls
         self._tasks: TaskRegistry = registry() if isinstance(registry, type) else registry
         given = {"broker_url": broker, "result_backend": backend, "include": include}
@@ -272,16 +272,11 @@ class Celery:
         Args:
             fun: A mapping, or a function that returns one when the configuration is read.
         """
-        if not callable(fun):
-            mapping = fun
-
-            def fun() -> Any:
-                return mapping
-
+        defaults: Callable[[], Any] = fun if callable(fun) else lambda: fun
         if self.configured:
-            self._conf.add_defaults(fun())
+            self._conf.add_defaults(defaults())
         else:
-            self._pending_defaults.append(fun)
+            self._pending_defaults.append(defaults)
 
     def either(self, default_key: str, *defaults: Any) -> Any:
         """Return the first value that is not None, or a setting.

@@ -95,9 +95,8 @@ class TaskFormatter(ColorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:  # noqa: D102 - inherited
         task = get_current_task()
-        known = task is not None and task.request is not None
-        record.task_id = task.request.id if known and task is not None else "???"
-        record.task_name = task.name if known and task is not None else "???"
+        record.task_id = "???" if task is None else task.request.id
+        record.task_name = "???" if task is None else task.name
         return super().format(record)
 
 

@@ -45,7 +45,7 @@ class Proxy:
         return local(*_get(self, "_args"), **_get(self, "_kwargs"))
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The object's class, so that `isinstance` answers for the object."""
         return type(self._get_current_object())
 

@@ -99,8 +99,9 @@ class BatchPublisher:
             return
         # The user's error comes first; what could not be sent is noted on it.
         failures = self._window.flush(FLUSH_WAIT_S)
-        if failures and hasattr(exc, "add_note"):
-            exc.add_note(str(PublishError(failures)))
+        note = getattr(exc, "add_note", None)
+        if failures and note is not None:
+            note(str(PublishError(failures)))
 
     def close(self) -> None:
         """Wait until all messages are confirmed."""

@@ -6,7 +6,6 @@ Source:
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from celeriac._current import get_current_app
@@ -37,7 +36,8 @@ class TaskRegistry(dict[str, Any]):
         if task.name is None:
             message = f"Task class {type(task).__name__!r} must specify .name attribute"
             raise InvalidTaskError(message)
-        self[task.name] = task() if inspect.isclass(task) else task
+        name: str = task.name
+        self[name] = task() if isinstance(task, type) else task
 
     def unregister(self, name: Any) -> None:
         """Remove a task.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import _native, states
 from celeriac.backends import exception_form
-from celeriac.exceptions import DecodeError
+from celeriac.exceptions import DecodeError, EncodeError
 from celeriac.serialization import accepted, dumps, loads, serializer
 from celeriac.timestamps import seconds
 
@@ -93,11 +93,16 @@ class Backend:
 
         Raises:
             EncodeError: The result cannot be encoded; the message says where.
-        """  # noqa: DOC502 - raised by `dumps`
+        """
         if state in states.EXCEPTION_STATES and isinstance(result, BaseException):
             result = exception_form.as_document(result, self.serializer)
         meta = self.result_meta(result, state, traceback, request)
-        return dumps({**meta, "task_id": task_id}, self.serializer)[2]
+        try:
+            return dumps({**meta, "task_id": task_id}, self.serializer)[2]
+        except EncodeError:
+            # Say it again in the task's terms: `result["when"]`.
+            dumps(result, self.serializer, "result")
+            raise
 
     def result_meta(self, result: Any, state: str, traceback: Any, request: Any) -> dict[str, Any]:
         """List the fields of a document, without the task's id.

@@ -81,8 +81,8 @@ def _rule(route: Any, load: Callable[[str], Any] | None) -> Rule:
     if isinstance(route, str) and load is not None:
         loaded = load(route)
         return _rule(loaded() if isinstance(loaded, type) else loaded, load)
-    if hasattr(route, "route_for_task"):
-        chooser = route.route_for_task
+    chooser = getattr(route, "route_for_task", None)
+    if chooser is not None:
         return lambda name, args, kwargs, options, task=None: chooser(name, args, kwargs)  # noqa: ARG005
     if callable(route):
         return route  # type: ignore[no-any-return]

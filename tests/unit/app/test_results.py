@@ -156,8 +156,8 @@ def test_the_date_is_in_the_zone_of_the_application(app):
 
 
 def test_a_result_that_cannot_be_encoded_says_why(app):
-    with pytest.raises(EncodeError, match="set"):
-        app.backend.encode("x", {1}, "SUCCESS")
+    with pytest.raises(EncodeError, match=r'^result\["a"\]\[0\] is of type set'):
+        app.backend.encode("x", {"a": [{1}]}, "SUCCESS")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def listener():
     connected = []
 
     def connect(signal, receiver):
-        signal.connect(receiver)
+        signal.connect(receiver, weak=False)
         connected.append((signal, receiver))
         return receiver
 
@@ -180,6 +180,12 @@ def test_what_json_cannot_carry_is_named_with_its_place(add):
         add.delay(1, {"when": object()})
     with pytest.raises(EncodeError, match=r'kwargs\["x"\]'):
         add.delay(x=object())
+
+
+def test_the_slow_path_names_the_place_too(add, listener):
+    listener(signals.before_task_publish, lambda **_kwargs: None)
+    with pytest.raises(EncodeError, match=r'^args\[1\]\["when"\] is of type object'):
+        add.delay(1, {"when": object()})
 
 
 def test_a_window_sends_many_and_waits_when_it_is_left(app, add, sent):

@@ -224,9 +224,9 @@ class PreforkPool:
         if self._is_stopping:
             self._hand_back_pending()
             return
+        # Its own child, too: it may have become free before it could answer.
         for other in self._children.values():
-            if other is not child:
-                self._give_pending(other)
+            self._give_pending(other)
 
     # Tending ---------------------------------------------------------------------------------
 

@@ -12,7 +12,10 @@ import functools
 import io
 import os
 import pickle
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 from celeriac import _native
 from celeriac.exceptions import (
@@ -228,3 +231,48 @@ def loads(
     except Exception as exc:
         message = f"The body is not {mime}: {type(exc).__name__}: {exc}"
         raise DecodeError(message) from exc
+
+
+_JSON_ENCODERS: dict[type, tuple[str | None, Callable[[Any], Any]]] = {}
+_JSON_DECODERS: dict[str, Callable[[Any], Any]] = {}
+_BUILTIN_TYPES = (datetime, date, time, Decimal, UUID, bytes)
+_BUILTIN_MARKERS = frozenset({"datetime", "date", "time", "decimal", "uuid", "bytes", "base64"})
+
+
+def register_type(
+    cls: type,
+    marker: str | None,
+    encoder: Callable[[Any], Any],
+    decoder: Callable[[Any], Any] = lambda value: value,
+) -> None:
+    """Teach JSON a type; the other side must know it under the same marker.
+
+    Args:
+        cls: The type; its subclasses count.
+        marker: Stands for the type on the wire, in ``{"__type__": marker, "__value__": …}``; None
+            puts what `encoder` returns there alone.
+        encoder: Turns an object into what JSON can carry.
+        decoder: Turns that back into an object.
+
+    Source:
+        kombu/utils/json.py ``register_type``.
+    """
+    _JSON_ENCODERS[cls] = (marker, encoder)
+    if marker is not None:
+        _JSON_DECODERS[marker] = decoder
+    replaces_builtin = any(issubclass(known, _BUILTIN_TYPES) for known in _JSON_ENCODERS)
+    come_first = replaces_builtin or not _BUILTIN_MARKERS.isdisjoint(_JSON_DECODERS)
+    _native.set_json_hooks(_registered_form, _registered_value, come_first=come_first)
+
+
+def _registered_form(value: Any) -> Any:
+    for cls, (marker, encoder) in _JSON_ENCODERS.items():
+        if isinstance(value, cls):
+            form = encoder(value)
+            return form if marker is None else {"__type__": marker, "__value__": form}
+    return NotImplemented
+
+
+def _registered_value(marker: str, value: Any) -> Any:
+    decoder = _JSON_DECODERS.get(marker)
+    return NotImplemented if decoder is None else decoder(value)

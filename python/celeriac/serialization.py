@@ -105,7 +105,11 @@ register(
     lambda data: _yaml().safe_load(data),
     "application/x-yaml",
 )
-_NAMES_PLACES = (_native.encode_json, _native.encode_msgpack)
+# These say where in the value the trouble is, in the caller's words.
+_NAMES_PLACES: dict[Any, Callable[..., bytes]] = {
+    _native.encode_json: _native.encode_json,
+    _native.encode_msgpack: _native.encode_msgpack,
+}
 _ALWAYS_ACCEPTED = frozenset({"", "application/data", "application/text"})
 
 
@@ -178,11 +182,8 @@ def dumps(value: Any, name: str, what: str = "value") -> tuple[str, str, bytes]:
     """
     chosen = serializer(name)
     try:
-        data = (
-            chosen.encode(value, what=what)
-            if chosen.encode in _NAMES_PLACES
-            else chosen.encode(value)
-        )
+        native = _NAMES_PLACES.get(chosen.encode)
+        data = chosen.encode(value) if native is None else native(value, what=what)
     except (EncodeError, SerializerNotInstalled):
         raise
     except Exception as exc:

@@ -124,7 +124,7 @@ def test_the_one_difference_is_that_our_encode_error_says_where_the_value_is(pai
     expected, found = (stored(one, call, str(uuid.uuid4())) for one in (control, pair))
     assert re.sub(message, "", found) == re.sub(message, "", expected)
     if pair.worker.flavour == "celeriac":
-        assert 'result is of type set' in found
+        assert "result is of type set" in found
 
 
 @pytest.mark.parametrize("call", OUTCOMES)

@@ -12,7 +12,6 @@ import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from celeriac import _native
 from celeriac.exceptions import OperationalError
@@ -99,6 +98,8 @@ def embedded_url(app: App) -> str:
     Returns:
         ``sqlite:///<absolute path>``.
     """
+    from urllib.parse import quote  # noqa: PLC0415 - `import celeriac` stays quick
+
     return f"sqlite:///{quote(str(embedded_path(app)))}"
 
 

@@ -139,6 +139,8 @@ def encode(message: TaskMessage, serializer: str) -> tuple[dict[str, Any], bytes
         # Say it again in terms of the call: `args[1]["when"]`, not the third of a triple.
         dumps(args, serializer, "args")
         dumps(kwargs, serializer, "kwargs")
+        for key, value in embed.items():
+            dumps(value, serializer, key)
         raise
     properties = {"content_type": content_type, "content_encoding": content_encoding}
     return {**properties, **message.properties}, data

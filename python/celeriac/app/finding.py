@@ -7,11 +7,11 @@ Source:
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import os
 import sys
 import threading
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac import signals
 from celeriac.app.loading import symbol_by_name
 from celeriac.app.proxy import maybe_evaluate
+from celeriac.nodenames import gethostname
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -178,11 +179,6 @@ def _make(app: Any, attribute: str, arguments: Any) -> Any:
     return getattr(app, attribute)(*arguments)
 
 
-@functools.lru_cache(maxsize=1)
-def _node_id() -> int:
-    return uuid.getnode()
-
-
 def object_id(app: Any, thread: int | None = None) -> str:
     """Identify an application in this process, or in a thread of it.
 
@@ -194,8 +190,9 @@ def object_id(app: Any, thread: int | None = None) -> str:
         UUID text, the same whenever it is asked for.
     """
     ident = threading.main_thread().ident if thread is None else thread
-    text = f"{_node_id():x}-{os.getpid():x}-{ident:x}-{id(app):x}"
-    return str(uuid.uuid3(uuid.NAMESPACE_OID, text))
+    text = f"{gethostname()}-{os.getpid():x}-{ident:x}-{id(app):x}"
+    digits = hashlib.sha256(text.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}"
 
 
 def find_app(name: str, load: Callable[[str], Any] = symbol_by_name) -> Any:

@@ -8,10 +8,9 @@ Source:
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from celeriac.nodenames import WORKER_DIRECT_EXCHANGE, WORKER_DIRECT_QUEUE_FORMAT
+from celeriac.nodenames import WORKER_DIRECT_EXCHANGE, WORKER_DIRECT_QUEUE_FORMAT, new_id
 
 _DELIVERY_MODES = {"transient": 1, "persistent": 2, 1: 1, 2: 2, "1": 1, "2": 2}
 
@@ -269,7 +268,7 @@ class Broadcast(Queue):
         alias: str | None = None,
         **options: Any,
     ) -> None:
-        own = f"{queue}.{uuid.uuid4()}" if unique and queue else queue or f"bcast.{uuid.uuid4()}"
+        own = f"{queue}.{new_id()}" if unique and queue else queue or f"bcast.{new_id()}"
         fanout = exchange if exchange is not None else Exchange(name or "", "fanout")
         options.update(alias=alias or name, auto_delete=auto_delete)
         super().__init__(own, fanout, **options)

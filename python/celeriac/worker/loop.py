@@ -1,6 +1,7 @@
 """The worker's main loop: events in, tasks to the pool, outcomes to the settler."""
 
 import logging
+import os
 import time
 from typing import Any
 
@@ -43,6 +44,7 @@ class Loop:
         self._stop = stop
         self._waiting: dict[str, Request] = {}
         self._logs_due_s = 0.0
+        self._pid = os.getpid()
         self._pool: Pool
 
     # The host of a pool ----------------------------------------------------------------------
@@ -67,7 +69,8 @@ class Loop:
         """
         request.worker_pid = pid
         if not request.policy.acks_late:
-            self._settler.ack_early(request)
+            # A task that keeps this thread may keep it for long.
+            self._settler.ack_early(request, later=pid != self._pid)
 
     def ended(self, request: Request, report: Report) -> None:
         """Settle a task.

@@ -37,13 +37,14 @@ class Settler:
             for state in (states.SUCCESS, states.FAILURE, states.REVOKED, states.RETRY)
         }
 
-    def ack_early(self, request: Request) -> None:
+    def ack_early(self, request: Request, *, later: bool) -> None:
         """Acknowledge a message whose task has started.
 
         Args:
             request: The task.
+            later: Whether the worker looks for events soon: then this goes with others.
         """
-        self._intake.settle(request.delivery, "ack")
+        self._intake.settle(request.delivery, "ack", later=later)
         request.acknowledged = True
 
     def settle(self, request: Request, report: Report) -> None:
@@ -116,6 +117,7 @@ class Settler:
             document,
             state != states.RETRY,
             None if state is None else self._expires_s[state],
+            later=True,
         )
 
 

@@ -84,6 +84,18 @@ fn a_document_is_stored_before_the_ack_where_the_store_is_elsewhere() {
 }
 
 #[test]
+fn what_is_settled_later_goes_in_one_batch_with_the_next_wait_for_events() {
+    let (fake, clock) = (Fake::new(true), ManualClock::at(0));
+    let (intake, held) = holding(&fake, &clock, &["a", "b", "c"]);
+    for delivery in &held {
+        intake.settle_later(delivery, Verdict::Ack, None).unwrap();
+    }
+    intake.next_events(1, at_once()).unwrap();
+    let expected = Seen::Settled(vec![ack("a", None), ack("b", None), ack("c", None)]);
+    assert_eq!(fake.wait_seen(1), [expected]);
+}
+
+#[test]
 fn what_waits_while_a_batch_is_under_way_goes_in_one_batch() {
     let (fake, clock) = (Fake::new(true), ManualClock::at(0));
     let (intake, held) = holding(&fake, &clock, &["a", "b", "c", "d"]);

@@ -163,12 +163,13 @@ impl Intake {
     }
 
     /// Settles a delivery in the background, storing `document` before. On a delivery that is
-    /// settled already only the document is stored. `reason` goes with "aside".
+    /// settled already only the document is stored. `reason` goes with "aside". With `later` it
+    /// begins with the next `next_events`, `flush`, or `settle` without it.
     #[expect(
         clippy::too_many_arguments,
         reason = "a verdict and a document with its fields"
     )]
-    #[pyo3(signature = (delivery, verdict, reason = "", document = None, is_final = true, expires_s = None))]
+    #[pyo3(signature = (delivery, verdict, reason = "", document = None, is_final = true, expires_s = None, *, later = false))]
     fn settle(
         &self,
         py: Python<'_>,
@@ -178,6 +179,7 @@ impl Intake {
         document: Option<&[u8]>,
         is_final: bool,
         expires_s: Option<u64>,
+        later: bool,
     ) -> PyResult<()> {
         let verdict = match verdict {
             "ack" => Verdict::Ack,
@@ -204,7 +206,12 @@ impl Intake {
             (None, _) => None,
         };
         let intake = self.here().or_raise(py)?;
-        intake.settle(held, verdict, put).or_raise(py)
+        let settled = if later {
+            intake.settle_later(held, verdict, put)
+        } else {
+            intake.settle(held, verdict, put)
+        };
+        settled.or_raise(py)
     }
 
     /// Waits until nothing waits to be settled; false when `wait_s` passed first.

@@ -155,6 +155,7 @@ impl Intake {
     /// # Errors
     /// [`Error::Closed`] names the thread of this intake that broke; nothing more will come.
     pub fn next_events(&self, max: usize, deadline: Deadline) -> Result<Vec<Event>> {
+        self.settler.wake();
         self.desk.take(max, deadline)
     }
 
@@ -169,6 +170,17 @@ impl Intake {
     /// # Errors
     /// [`Error::Unsupported`]: a document, and no result store.
     pub fn settle(&self, delivery: &Held, verdict: Verdict, put: Option<Put>) -> Result<()> {
+        self.settle_later(delivery, verdict, put)?;
+        self.settler.wake();
+        Ok(())
+    }
+
+    /// As [`Intake::settle`], but not before the next [`Intake::next_events`],
+    /// [`Intake::flush`] or [`Intake::settle`]: for who settles many and then waits.
+    ///
+    /// # Errors
+    /// As [`Intake::settle`].
+    pub fn settle_later(&self, delivery: &Held, verdict: Verdict, put: Option<Put>) -> Result<()> {
         if put.is_some() && !self.has_results {
             return Err(Error::Unsupported {
                 feature: "storing a result without a result store".to_owned(),
@@ -177,8 +189,8 @@ impl Intake {
         match (delivery.take_token(), put) {
             (Some(token), put) => self
                 .settler
-                .add(Work::settle(delivery, Settlement { token, verdict, put })),
-            (None, Some(put)) => self.settler.add(Work::store(put)),
+                .add_quietly(Work::settle(delivery, Settlement { token, verdict, put })),
+            (None, Some(put)) => self.settler.add_quietly(Work::store(put)),
             (None, None) => {}
         }
         Ok(())

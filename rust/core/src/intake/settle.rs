@@ -150,7 +150,21 @@ impl Settler {
         self.shared.changed.notify_all();
     }
 
+    /// As [`Settler::add`], but the thread is not woken for it: [`Settler::wake`] is to follow.
+    pub(super) fn add_quietly(&self, work: Work) {
+        self.shared.queue.lock().waiting.push_back(work);
+    }
+
+    /// Wakes the thread where something waits. Waking it for each settlement would cost more than
+    /// the settlement, and make its batches small.
+    pub(super) fn wake(&self) {
+        if !self.shared.queue.lock().waiting.is_empty() {
+            self.shared.changed.notify_all();
+        }
+    }
+
     pub(super) fn flush(&self, deadline: Deadline) -> bool {
+        self.wake();
         let mut queue = self.shared.queue.lock();
         while !queue.is_empty() {
             let wait = self.shared.changed.wait_until(&mut queue, deadline.instant());

@@ -381,3 +381,11 @@ def errback(task_id):
         assert client.AsyncResult("errback-1").get(timeout=GET_S) == f"heard of {lost.id}"
         with pytest.raises(WorkerLostError):
             client.AsyncResult("never-run").get(timeout=GET_S)
+
+
+def test_an_unknown_broker_ends_the_worker_and_names_those_that_exist(folder):
+    with Running(folder, "-c", "1", before=("-b", "carrier-pigeon://roof")) as worker:
+        assert worker.wait() == 1
+    assert "Traceback" not in worker.text
+    assert "sqlite" in worker.text
+    assert "redis" in worker.text

@@ -218,6 +218,14 @@ def test_what_has_no_effect_is_named_in_one_warning(caplog):
     assert "--statedb='/y'" in record.getMessage()
 
 
+def test_a_transport_option_without_effect_is_named(caplog):
+    app = Celery("t", broker="redis://here/0", set_as_current=False)
+    app.conf.broker_transport_options = {"health_check_interval": 5}
+    app.finalize()
+    report_unsupported(app, {}, allow_unsupported=False)
+    assert "broker_transport_options['health_check_interval']=5" in caplog.text
+
+
 def test_nothing_is_said_where_everything_has_its_effect(caplog):
     app = Celery("t", broker="memory://", set_as_current=False)
     app.finalize()

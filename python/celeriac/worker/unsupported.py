@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from celeriac import broker
+from celeriac._native import options_without_effect
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.settings.honoured import Unhonoured, unhonoured
 
@@ -27,10 +29,12 @@ def report_unsupported(
         allow_unsupported: Start all the same.
 
     Raises:
-        ImproperlyConfigured: Something that guards production was asked for.
+        ImproperlyConfigured: Something that guards production was asked for, or the broker's URL
+            cannot be.
     """
     found = [
         *unhonoured(app.conf),
+        *_of_transport(app),
         *_of_tasks(app.tasks.values(), _TASK_OPTIONS),
         *(Unhonoured(name, value, guards) for name, (value, guards) in flags.items()),
     ]
@@ -44,6 +48,14 @@ def report_unsupported(
         )
         raise ImproperlyConfigured(message)
     logger.warning("Without effect in this version: %s", _listed(found))
+
+
+def _of_transport(app: Any) -> list[Unhonoured]:
+    url, options = broker.read_url(app)
+    return [
+        Unhonoured(f"broker_transport_options[{name!r}]", options.get(name), stops_worker=False)
+        for name in options_without_effect(url, options)
+    ]
 
 
 def _of_tasks(tasks: Iterable[Any], options: Mapping[str, bool]) -> list[Unhonoured]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import celeriac.app.builtins  # noqa: F401 - its tasks stay registered for all tests
-from celeriac import Celery, _current, _native, broker
+from celeriac import Celery, _current, _native, broker, signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,15 @@ def _restore_current():
     yield
     _current.default_app, _current._tls.current_app = before[:2]
     _current._finalizers.intersection_update(before[2])
+
+
+@pytest.fixture(autouse=True)
+def _restore_receivers():
+    all_signals = [one for one in vars(signals).values() if isinstance(one, signals.Signal)]
+    before = [one.receivers for one in all_signals]
+    yield
+    for one, receivers in zip(all_signals, before, strict=True):
+        one.receivers = receivers
 
 
 @pytest.fixture

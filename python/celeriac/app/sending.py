@@ -10,6 +10,8 @@ Source:
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -23,6 +25,8 @@ from celeriac.timestamps import absolute, is_naive, maybe_make_aware
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+logger = logging.getLogger("celeriac.publish")
 
 CONFIRM_WAIT_S = 30.0
 _NATIVE_SERIALIZERS = frozenset({"json", "msgpack"})
@@ -219,6 +223,8 @@ class Sender:
         extra: dict[str, Any] = {}
         for option, value in options.items():
             if value is None or option in _IGNORED:
+                if option in _WITHOUT_EFFECT and value:
+                    _warn_without_effect(option)
                 continue
             key = _CALL_KEYS.get(option)
             if key is not None:
@@ -282,6 +288,16 @@ _IGNORED = frozenset({
     "add_to_parent", "connection", "router", "result_cls", "ignore_result", "compression",
     "immediate", "mandatory", "timeout", "confirm_timeout", "declare", "publisher", "producer",
 })  # fmt: skip
+
+
+#: Those of them that a caller would miss.
+_WITHOUT_EFFECT = frozenset({"compression", "immediate", "mandatory"})
+
+
+@functools.cache
+def _warn_without_effect(option: str) -> None:
+    # Once in a process: it is the same in every message.
+    logger.warning("The option %s of apply_async has no effect in this version.", option)
 
 
 def _checked(args: Any, kwargs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -66,6 +67,8 @@ class Settings(MutableMapping[str, Any]):
             "pending": None,
             "loaded": None,
             "memo": {},
+            "lock": threading.RLock(),
+            "is_loading": False,
         }
         self.__dict__.update(state)
         self.update(changes or {})
@@ -81,17 +84,27 @@ class Settings(MutableMapping[str, Any]):
     loaded: Mapping[str, Any] | None
     #: Values that were read since the last change: a publish reads ten of them.
     memo: dict[str, Any]
+    lock: threading.RLock
+    is_loading: bool
 
     def resolve(self) -> None:
-        """Load the configuration, if that was put off."""
-        load, self.__dict__["pending"] = self.pending, None
-        if load is not None:
+        """Load the configuration, if that was put off; other threads wait until it is there."""
+        if self.pending is None:
+            return
+        with self.lock:
+            load = self.__dict__["pending"]
+            # What is read while the configuration loads (by a receiver of `on_configure`) finds
+            # what is set so far.
+            if load is None or self.is_loading:
+                return
+            self.__dict__["is_loading"] = True
             try:
+                # Left pending if it fails: the next read says again what is wrong.
                 load()
-            except BaseException:
-                # The next read tries again, and says again what is wrong.
-                self.__dict__["pending"] = load
-                raise
+                self.__dict__["pending"] = None
+            finally:
+                self.__dict__["is_loading"] = False
+                self.touch()
 
     def reset(self, load: Callable[[], None]) -> None:
         """Forget the configuration that was loaded, and have another loaded when needed."""
@@ -105,7 +118,7 @@ class Settings(MutableMapping[str, Any]):
             return self.memo[key]
         except KeyError:
             value = self._search(key)
-        if value is not _MISSING and new_name(key) not in _ENVIRONMENT:
+        if value is not _MISSING and not self.is_loading and new_name(key) not in _ENVIRONMENT:
             self.memo[key] = value
         return value
 

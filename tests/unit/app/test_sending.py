@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac import Celery, _current, broker, message, signals
+from celeriac.app import sending
 from celeriac.app.sending import Sender
 from celeriac.exceptions import EncodeError, ImproperlyConfigured, OperationalError
 
@@ -237,6 +238,15 @@ def test_a_publish_without_retries_is_tried_once():
     with pytest.raises(OperationalError):
         broker.publish_with_retries(send, None, retry=False, sleep=lambda _s: None)
     assert len(tries) == 1
+
+
+def test_an_option_without_effect_is_named_once(add, caplog):
+    sending._warn_without_effect.cache_clear()
+    add.apply_async((1,), compression="zlib")
+    add.apply_async((1,), compression="zlib")
+    assert caplog.messages == [
+        "The option compression of apply_async has no effect in this version."
+    ]
 
 
 def test_an_unknown_scheme_is_named_with_those_that_exist():

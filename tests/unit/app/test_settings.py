@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import celery.app.defaults
 import pytest
 
@@ -171,3 +174,22 @@ def test_a_configuration_is_loaded_when_first_read():
     assert app.conf.task_serializer == "yaml"
     assert app.conf.task_default_queue == "celery"
     assert loaded == [1]
+
+
+def test_a_second_thread_waits_for_the_configuration():
+    app = Celery("x", set_as_current=False)
+    started, go = threading.Event(), threading.Event()
+
+    def slow(sender, **_kwargs):
+        started.set()
+        assert go.wait(10)
+
+    app.on_configure.connect(slow, weak=False)
+    app.config_from_object({"task_serializer": "yaml"})
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: app.conf.task_serializer)
+        assert started.wait(10)
+        second = pool.submit(lambda: app.conf.task_serializer)
+        go.set()
+        assert (first.result(10), second.result(10)) == ("yaml", "yaml")
+    assert app.conf.task_serializer == "yaml"

@@ -12,7 +12,7 @@ import redis as redis_client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TEST_DATABASES = range(10, 14)  # 14 and 15 belong to the benches
+TEST_DATABASES = range(10, 13)  # 13 belongs to the Rust tests, 14 and 15 to the benches
 LOCK_KEY = "celeriac-tests-use-this-database"
 LOCK_S = 1800
 

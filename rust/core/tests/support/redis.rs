@@ -2,6 +2,9 @@
 
 use celeriac_core::broker::url::BrokerUrl;
 
+/// The databases before it belong to the Python tests, those after it to the benches.
+const DATABASE: u8 = 13;
+
 /// A prefix of keys, deleted when it is dropped.
 pub(crate) struct Space {
     server: String,
@@ -11,10 +14,10 @@ pub(crate) struct Space {
 impl Space {
     /// A fresh name space. A missing server fails the test with its first use.
     pub(crate) fn fresh() -> Self {
-        let server =
-            std::env::var("CELERIAC_TEST_REDIS").unwrap_or_else(|_| "redis://127.0.0.1:6379/10".to_owned());
+        let server = std::env::var("CELERIAC_TEST_REDIS");
+        let server = server.unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
         Self {
-            server,
+            server: format!("{server}/{DATABASE}"),
             prefix: format!("test-{}:", uuid::Uuid::new_v4().simple()),
         }
     }

@@ -56,11 +56,13 @@ class Round:
             command,
             env=self.environment,
             cwd=HERE,
-            check=True,
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
+            check=False,
         )
+        if finished.returncode:
+            raise RuntimeError(f"{self.side.flavour} failed in {workload}:\n{finished.stderr}")
         figures: dict[str, float] = json.loads(finished.stdout)
         return figures
 

@@ -147,6 +147,11 @@ impl Desk {
         self.room.notify_all();
     }
 
+    /// Half of the window: what is done about that many is done in one round trip.
+    pub(super) fn half_window(&self) -> usize {
+        self.state.lock().most().div_ceil(2)
+    }
+
     /// Waits until something may be reserved, and says how much. `None`: nothing any more.
     pub(super) fn wait_for_room(&self) -> Option<usize> {
         let mut state = self.state.lock();
@@ -157,7 +162,9 @@ impl Desk {
             let waiting = state.delays.len().min(self.eta_room);
             let busy = state.held.len().saturating_sub(waiting);
             let room = state.most().saturating_sub(busy);
-            if room > 0 {
+            // A round trip for each single place that falls free costs more than the tasks
+            // themselves: while there is work here, half of the window is asked for at once.
+            if room >= state.most().div_ceil(2) {
                 return Some(room);
             }
             self.room.wait_for(&mut state, LONGEST_WAIT);

@@ -20,13 +20,12 @@ mod held;
 mod reserve;
 mod retry;
 mod settle;
+mod waiting;
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 pub use event::{Event, Trouble, TroubleKind};
 pub use held::Held;
@@ -39,7 +38,8 @@ use crate::links::{MAX_FRAME_BYTES, ParentLink, Pump, Sink};
 use crate::time::{Clock, Deadline};
 use desk::Desk;
 use reserve::Reserver;
-use settle::{Settler, Work};
+use settle::Settler;
+use waiting::Work;
 
 /// How an intake behaves. The defaults are those of a worker.
 #[derive(Clone, Debug)]
@@ -189,8 +189,8 @@ impl Intake {
         match (delivery.take_token(), put) {
             (Some(token), put) => self
                 .settler
-                .add_quietly(Work::settle(delivery, Settlement { token, verdict, put })),
-            (None, Some(put)) => self.settler.add_quietly(Work::store(put)),
+                .add(Work::settle(delivery, Settlement { token, verdict, put })),
+            (None, Some(put)) => self.settler.add(Work::store(delivery, put)),
             (None, None) => {}
         }
         Ok(())
@@ -281,31 +281,6 @@ impl Intake {
             what: "settling what the worker held",
             waited_ms: self.clock.monotonic_ms().saturating_sub(begun_ms),
         })
-    }
-
-    /// Stores a document in the background, in order with the settlements.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`]: no result store.
-    pub fn store(
-        &self,
-        task_id: String,
-        document: Bytes,
-        is_final: bool,
-        expires_s: Option<u64>,
-    ) -> Result<()> {
-        if !self.has_results {
-            return Err(Error::Unsupported {
-                feature: "storing a result without a result store".to_owned(),
-            });
-        }
-        self.settler.add(Work::store(Put {
-            task_id,
-            document,
-            is_final,
-            expires_s,
-        }));
-        Ok(())
     }
 }
 

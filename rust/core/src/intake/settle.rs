@@ -6,7 +6,6 @@
 //! tried rarely. What waits is bounded by what is held: a delivery is released only when the
 //! broker has settled it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,9 +14,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::desk::Desk;
 use super::event::TroubleKind;
-use super::held::Held;
 use super::reserve::spawn;
 use super::retry::Pause;
+use super::waiting::{Queue, Work};
 use super::{Config, Results};
 use crate::backend::Put;
 use crate::broker::{Consumer, Settlement, Unsettled};
@@ -27,37 +26,12 @@ use crate::time::{Clock, Deadline};
 const NAME: &str = "celeriac-settle";
 /// How many settlements go into one round trip.
 const MAX_BATCH: usize = 512;
+/// So many plain acks are worth a round trip, however large the window is.
+const ENOUGH: usize = 64;
 /// How long one try may take.
 const ONE_TRY: Duration = Duration::from_secs(10);
 /// No wait without an end; nothing depends on this one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// Something to carry out.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Settle a delivery.
-    Settle {
-        number: u64,
-        tag: String,
-        settlement: Settlement,
-    },
-    /// Store a document of a delivery that is settled already.
-    Store(Put),
-}
-
-impl Work {
-    pub(super) fn settle(delivery: &Held, settlement: Settlement) -> Self {
-        Self::Settle {
-            number: delivery.number,
-            tag: delivery.tag.clone(),
-            settlement,
-        }
-    }
-
-    pub(super) fn store(put: Put) -> Self {
-        Self::Store(put)
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Settler {
@@ -78,29 +52,6 @@ struct Shared {
     patience_ms: u64,
     queue: Mutex<Queue>,
     changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Work>,
-    /// To be tried one by one: their batch was refused for good.
-    alone: VecDeque<Work>,
-    /// Refused alone, and tried again after the longest pause.
-    refused: VecDeque<Work>,
-    /// Being carried out.
-    in_flight: usize,
-    /// Nothing is tried before.
-    pause_ends: Option<Deadline>,
-    refused_again: Option<Deadline>,
-    /// How many refused ones were reported.
-    reported: usize,
-    is_stopped: bool,
-}
-
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.waiting.is_empty() && self.alone.is_empty() && self.refused.is_empty()
-    }
 }
 
 /// How long settling has failed.
@@ -145,28 +96,26 @@ impl Settler {
         spawn(NAME, Arc::clone(&self.shared.desk), move || shared.run())
     }
 
+    /// Adds work; the thread is not woken for it: [`Settler::wake`] is to follow.
     pub(super) fn add(&self, work: Work) {
-        self.shared.queue.lock().waiting.push_back(work);
-        self.shared.changed.notify_all();
+        let mut queue = self.shared.queue.lock();
+        queue.add(work, self.shared.carries_results);
     }
 
-    /// As [`Settler::add`], but the thread is not woken for it: [`Settler::wake`] is to follow.
-    pub(super) fn add_quietly(&self, work: Work) {
-        self.shared.queue.lock().waiting.push_back(work);
-    }
-
-    /// Wakes the thread where something waits. Waking it for each settlement would cost more than
-    /// the settlement, and make its batches small.
+    /// Wakes the thread where there is something for it. Waking it for each settlement would cost
+    /// more than the settlement, and make its batches small.
     pub(super) fn wake(&self) {
-        if !self.shared.queue.lock().waiting.is_empty() {
+        let enough = self.shared.enough();
+        if self.shared.queue.lock().needs_a_look(enough) {
             self.shared.changed.notify_all();
         }
     }
 
     pub(super) fn flush(&self, deadline: Deadline) -> bool {
-        self.wake();
         let mut queue = self.shared.queue.lock();
         while !queue.is_empty() {
+            queue.is_urgent = true;
+            self.shared.changed.notify_all();
             let wait = self.shared.changed.wait_until(&mut queue, deadline.instant());
             if wait.timed_out() {
                 return queue.is_empty();
@@ -208,8 +157,14 @@ impl Shared {
         }
     }
 
+    /// How many plain acks are worth a round trip.
+    fn enough(&self) -> usize {
+        self.desk.half_window().min(ENOUGH)
+    }
+
     /// What is to be carried out next; `None` when this thread is to end.
     fn next_batch(&self) -> Option<Vec<Work>> {
+        let enough = self.enough();
         let mut queue = self.queue.lock();
         loop {
             if queue.is_stopped {
@@ -223,16 +178,21 @@ impl Shared {
             let pausing = queue.pause_ends.filter(|ends| !ends.has_passed());
             if pausing.is_none() {
                 let mut batch: Vec<_> = queue.alone.pop_front().into_iter().collect();
-                if batch.is_empty() {
-                    let count = queue.waiting.len().min(MAX_BATCH);
-                    batch.extend(queue.waiting.drain(..count));
+                if batch.is_empty() && queue.is_worth_a_trip(enough) {
+                    batch = queue.take(MAX_BATCH);
                 }
                 if !batch.is_empty() {
                     queue.in_flight = batch.len();
                     return Some(batch);
                 }
             }
-            let until = pausing.into_iter().chain(queue.refused_again).min();
+            queue.is_watched = true;
+            let lingering = queue.lingers_until.filter(|_| pausing.is_none());
+            let until = pausing
+                .into_iter()
+                .chain(queue.refused_again)
+                .chain(lingering)
+                .min();
             let until = until.unwrap_or_else(|| Deadline::after(LONGEST_WAIT));
             self.changed.wait_until(&mut queue, until.instant());
         }
@@ -285,7 +245,7 @@ impl Shared {
             return Err((error, unstored, rest));
         }
         batch.retain_mut(|work| match work {
-            Work::Store(_) => false,
+            Work::Store { .. } => false,
             Work::Settle { settlement, .. } => {
                 if !self.carries_results {
                     settlement.put = None;
@@ -298,7 +258,7 @@ impl Shared {
 
     fn to_store<'a>(&self, work: &'a Work) -> Option<&'a Put> {
         match work {
-            Work::Store(put) => Some(put),
+            Work::Store { put, .. } => Some(put),
             Work::Settle { settlement, .. } if !self.carries_results => settlement.put.as_ref(),
             Work::Settle { .. } => None,
         }
@@ -367,6 +327,7 @@ impl Shared {
             rest.into_iter()
                 .rev()
                 .for_each(|work| queue.waiting.push_front(work));
+            queue.is_urgent = true;
             queue.pause_ends = Some(Deadline::after(pause.next()));
         }
         drop(queue);

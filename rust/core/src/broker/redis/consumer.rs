@@ -45,6 +45,10 @@ pub(super) struct RedisConsumer {
     bell: Arc<Bell>,
     turn: Mutex<Turn>,
     result_prefix: Mutex<String>,
+    /// Reserved together with a settlement, for the next `reserve`.
+    ahead: Mutex<Vec<Delivery>>,
+    /// Whether the last reservation found as much as it asked for: there is more where that was.
+    has_backlog: AtomicBool,
     is_closed: AtomicBool,
 }
 
@@ -94,6 +98,8 @@ impl RedisConsumer {
                 is_kept: false,
             }),
             result_prefix: Mutex::default(),
+            ahead: Mutex::default(),
+            has_backlog: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         })
     }
@@ -107,12 +113,15 @@ impl RedisConsumer {
             if self.is_closed.load(Ordering::SeqCst) {
                 return Err(Error::Closed { what: "consumer" });
             }
-            let free = self.prefetch.saturating_sub(self.custody.held.lock().len());
-            let room = room.min(free).min(MAX_RESERVED);
+            let ahead = self.take_ahead(room);
+            if !ahead.is_empty() {
+                return Ok(ahead);
+            }
+            let room = room.min(self.free(0)).min(MAX_RESERVED);
             let mut look_again = LOOK_AGAIN;
             if room > 0 {
                 let live = self.ready(deadline).await?;
-                let found = self.reserve_once(&live, room).await?;
+                let found = self.reserve_once(&self.link, &live, room).await?;
                 if !found.is_empty() {
                     return Ok(found);
                 }
@@ -124,6 +133,32 @@ impl RedisConsumer {
                 return Ok(Vec::new());
             }
             self.bell.wait(look_again.min(deadline.left())).await;
+        }
+    }
+
+    /// How much may be reserved when so many of what is held are settled.
+    fn free(&self, settled: usize) -> usize {
+        let held = self.custody.held.lock().len();
+        self.prefetch.saturating_sub(held.saturating_sub(settled))
+    }
+
+    fn take_ahead(&self, room: usize) -> Vec<Delivery> {
+        let mut ahead = self.ahead.lock();
+        let count = ahead.len().min(room);
+        ahead.drain(..count).collect()
+    }
+
+    /// Reserves in the round trip of a settlement of so many, while there is a backlog. What
+    /// fails here fails again, and is told, where somebody waits for it.
+    async fn reserve_ahead(&self, live: &Live, settled: usize) {
+        let room = self.free(settled).min(MAX_RESERVED);
+        let is_wanted = self.has_backlog.load(Ordering::SeqCst) && !self.is_closed.load(Ordering::SeqCst);
+        if !is_wanted || room == 0 {
+            return;
+        }
+        match self.reserve_once(&self.custody.link, live, room).await {
+            Ok(found) => self.ahead.lock().extend(found),
+            Err(error) => tracing::debug!(%error, "nothing reserved with a settlement"),
         }
     }
 
@@ -175,7 +210,7 @@ impl RedisConsumer {
         done.map_err(|error| self.custody.link.failed(live.serial, &error))
     }
 
-    async fn reserve_once(&self, live: &Live, room: usize) -> Result<Vec<Delivery>> {
+    async fn reserve_once(&self, link: &Link, live: &Live, room: usize) -> Result<Vec<Delivery>> {
         let queues = self.next_turn();
         if queues.is_empty() {
             return Ok(Vec::new());
@@ -183,7 +218,8 @@ impl RedisConsumer {
         let call = self.reservation(&queues, room);
         let mut connection = live.connection.clone();
         let found: RedisResult<Vec<(String, usize, Vec<u8>)>> = call.invoke_async(&mut connection).await;
-        let found = found.map_err(|error| self.link.failed(live.serial, &error))?;
+        let found = found.map_err(|error| link.failed(live.serial, &error))?;
+        self.has_backlog.store(found.len() >= room, Ordering::SeqCst);
         let mut held = self.custody.held.lock();
         let mut deliveries = Vec::with_capacity(found.len());
         for (tag, queue, item) in found {
@@ -267,7 +303,11 @@ impl RedisConsumer {
             ends.into_iter().partition(|(_, end)| end.verdict == "back");
         others.reverse();
         let ends: Vec<End> = others.into_iter().chain(back).map(|(_, end)| end).collect();
-        self.custody.end(&mut live, &ends).await?;
+        // One after the other on one connection: one write, one answer.
+        let also = live.clone();
+        let ended = self.custody.end(&mut live, &ends);
+        let (ended, ()) = tokio::join!(ended, self.reserve_ahead(&also, batch.len()));
+        ended?;
         Ok(())
     }
 

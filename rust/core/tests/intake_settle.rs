@@ -96,6 +96,23 @@ fn what_is_settled_later_goes_in_one_batch_with_the_next_wait_for_events() {
 }
 
 #[test]
+fn a_document_joins_the_early_ack_that_waits_for_company() {
+    let (fake, clock) = (Fake::new(true), ManualClock::at(0));
+    let (intake, held) = holding(&fake, &clock, &["a"]);
+    intake.settle_later(&held[0], Verdict::Ack, None).unwrap();
+    intake.settle(&held[0], Verdict::Ack, Some(put("a"))).unwrap();
+    assert_eq!(fake.wait_seen(1), [Seen::Settled(vec![ack("a", Some("a"))])]);
+}
+
+#[test]
+fn a_plain_ack_that_stays_alone_goes_all_the_same() {
+    let (fake, clock) = (Fake::new(true), ManualClock::at(0));
+    let (intake, held) = holding(&fake, &clock, &["a"]);
+    intake.settle(&held[0], Verdict::Ack, None).unwrap();
+    assert_eq!(fake.wait_seen(1), [Seen::Settled(vec![ack("a", None)])]);
+}
+
+#[test]
 fn what_waits_while_a_batch_is_under_way_goes_in_one_batch() {
     let (fake, clock) = (Fake::new(true), ManualClock::at(0));
     let (intake, held) = holding(&fake, &clock, &["a", "b", "c", "d"]);

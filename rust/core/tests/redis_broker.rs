@@ -291,6 +291,26 @@ fn nothing_is_swept_that_is_not_due_or_while_celery_sweeps() {
 }
 
 #[test]
+fn what_is_reserved_with_a_settlement_comes_next_or_goes_back() {
+    let space = Space::fresh();
+    let url = space.url("");
+    let publisher = broker::open_publisher(&url).unwrap();
+    let messages = ["1", "2", "3", "4"].map(|tag| message("q", tag, 0));
+    assert_eq!(send_all(&*publisher, messages.into()), []);
+    let consumer = consumer(&url);
+    consumer.reserve_ahead(true);
+    for next in ["1", "2"] {
+        let taken = reserve(&*consumer, 1);
+        assert_eq!(texts(&taken), [next]);
+        settle(&*consumer, taken, &Verdict::Ack);
+    }
+    assert_eq!(publisher.depth("q", soon()).unwrap(), 0, "the rest is reserved");
+    consumer.reserve_ahead(false);
+    assert_eq!(publisher.depth("q", soon()).unwrap(), 2);
+    assert_eq!(texts(&reserve(&*consumer, 2)), ["3", "4"]);
+}
+
+#[test]
 fn an_ack_after_a_takeover_does_nothing() {
     let space = Space::fresh();
     let url = space.url("");

@@ -91,6 +91,11 @@ pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
     /// the caller stores first and settles then.
     fn stores_results_of(&self, result_url: &str) -> bool;
 
+    /// Says whether the caller goes on reserving: a broker may then reserve in the round trip of
+    /// a settlement what the next `reserve` returns. With `false`, what was reserved so and not
+    /// returned yet goes back to its queue's front.
+    fn reserve_ahead(&self, _is_wanted: bool) {}
+
     /// Makes a waiting `reserve` return now.
     fn interrupt(&self);
 

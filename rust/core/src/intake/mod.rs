@@ -135,6 +135,7 @@ impl Intake {
     pub fn start(&self) -> Result<()> {
         self.pump.start()?;
         self.settler.start()?;
+        self.consumer.reserve_ahead(true);
         self.reserver.start()
     }
 
@@ -249,6 +250,7 @@ impl Intake {
     pub fn stop_reserving(&self) {
         self.desk.stop_reserving();
         self.consumer.interrupt();
+        self.consumer.reserve_ahead(false);
     }
 
     /// Ends the intake: carries out what is to be settled, and hands every other delivery back

@@ -31,6 +31,8 @@ const MAX_RESERVED: usize = 256;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The same, where the server cannot ring.
 const POLL: Duration = Duration::from_millis(50);
+/// How long handing back what was reserved ahead may take.
+const HAND_BACK: Duration = Duration::from_secs(2);
 /// Deliveries that may be unsettled when the user sets no limit.
 const MAX_UNSETTLED: usize = 16_384;
 
@@ -47,6 +49,7 @@ pub(super) struct RedisConsumer {
     result_prefix: Mutex<String>,
     /// Reserved together with a settlement, for the next `reserve`.
     ahead: Mutex<Vec<Delivery>>,
+    reserves_ahead: AtomicBool,
     /// Whether the last reservation found as much as it asked for: there is more where that was.
     has_backlog: AtomicBool,
     is_closed: AtomicBool,
@@ -99,6 +102,7 @@ impl RedisConsumer {
             }),
             result_prefix: Mutex::default(),
             ahead: Mutex::default(),
+            reserves_ahead: AtomicBool::new(false),
             has_backlog: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         })
@@ -150,9 +154,9 @@ impl RedisConsumer {
 
     /// Reserves in the round trip of a settlement of so many, while there is a backlog. What
     /// fails here fails again, and is told, where somebody waits for it.
-    async fn reserve_ahead(&self, live: &Live, settled: usize) {
+    async fn reserve_more(&self, live: &Live, settled: usize) {
         let room = self.free(settled).min(MAX_RESERVED);
-        let is_wanted = self.has_backlog.load(Ordering::SeqCst) && !self.is_closed.load(Ordering::SeqCst);
+        let is_wanted = self.reserves_ahead.load(Ordering::SeqCst) && self.has_backlog.load(Ordering::SeqCst);
         if !is_wanted || room == 0 {
             return;
         }
@@ -306,7 +310,7 @@ impl RedisConsumer {
         // One after the other on one connection: one write, one answer.
         let also = live.clone();
         let ended = self.custody.end(&mut live, &ends);
-        let (ended, ()) = tokio::join!(ended, self.reserve_ahead(&also, batch.len()));
+        let (ended, ()) = tokio::join!(ended, self.reserve_more(&also, batch.len()));
         ended?;
         Ok(())
     }
@@ -448,6 +452,27 @@ impl Consumer for RedisConsumer {
         }
     }
 
+    fn reserve_ahead(&self, is_wanted: bool) {
+        self.reserves_ahead.store(is_wanted, Ordering::SeqCst);
+        let unwanted = if is_wanted {
+            Vec::new()
+        } else {
+            self.take_ahead(usize::MAX)
+        };
+        if unwanted.is_empty() {
+            return;
+        }
+        let back = |delivery: Delivery| Settlement {
+            token: delivery.token,
+            verdict: Verdict::Requeue,
+            put: None,
+        };
+        let back = unwanted.into_iter().map(back).collect();
+        if let Err(unsettled) = self.settle(back, Deadline::after(HAND_BACK)) {
+            tracing::warn!(error = %unsettled.error, "what was reserved ahead goes back when the worker ends");
+        }
+    }
+
     fn interrupt(&self) {
         self.bell.interrupt();
     }
@@ -470,6 +495,7 @@ impl Consumer for RedisConsumer {
     }
 
     fn close(&self, deadline: Deadline) {
+        self.reserves_ahead.store(false, Ordering::SeqCst);
         if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
         }

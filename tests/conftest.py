@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 TEST_DATABASES = range(10, 13)  # 13 belongs to the Rust tests, 14 and 15 to the benches
 LOCK_KEY = "celeriac-tests-use-this-database"
 LOCK_S = 1800
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a run that a shell put into the background inherits that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -57,13 +57,13 @@ def taste(number: int) -> ValueError:
 
 
 KINDS: list[tuple[Batch, Callable[[int], Any], Callable[[int], object]]] = [
-    (Batch("add", "x + y", 400), lambda n: tasks.add.delay(n, n), lambda n: 2 * n),
+    (Batch("add", "x + y", 800), lambda n: tasks.add.delay(n, n), lambda n: 2 * n),
     (Batch("count_primes", "168", 40), lambda _: tasks.count_primes.delay(1000), lambda _: 168),
     (Batch("nap", "0.01", 40), lambda _: tasks.nap.delay(0.01), lambda _: 0.01),
     (Batch("fail", "a ValueError", 20), tasks.fail.delay, taste),
     (
-        Batch("add, in 1 s", "x + 1", 10),
-        lambda n: tasks.add.apply_async((n, 1), countdown=1),
+        Batch("add, in 0.5 s", "x + 1", 10),
+        lambda n: tasks.add.apply_async((n, 1), countdown=0.5),
         lambda n: n + 1,
     ),
 ]

@@ -17,6 +17,7 @@ import platform
 import statistics
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Figures = dict[str, float]
+# Of both packages; the other one shows what larger batches give.
+DEFAULT_MULTIPLIER = 4
 MORE_IS_BETTER = {"per_s"}
 
 
@@ -42,12 +45,18 @@ def measurements(quick: int) -> dict[str, Callable[[Side], Figures]]:
         "publish, loop on one connection": lambda side: workloads.publishing(
             side, "publish_in_a_loop", publish * 2
         ),
-        "drain, solo": lambda side: workloads.draining(side, "solo", drain, results=True),
-        "drain, solo, ignored": lambda side: workloads.draining(side, "solo", drain, results=False),
-        "drain, prefork 2": lambda side: workloads.draining(side, "prefork", drain, results=True),
-        "drain, prefork 2, ignored": lambda side: workloads.draining(
-            side, "prefork", drain, results=False
-        ),
+        **{
+            f"drain, {pool}{', ignored' * (not results)}, prefetch x{multiplier}": partial(
+                workloads.draining,
+                pool=pool,
+                count=drain * (4 if multiplier > DEFAULT_MULTIPLIER else 1),
+                results=results,
+                multiplier=multiplier,
+            )
+            for multiplier in (DEFAULT_MULTIPLIER, 64)
+            for pool in ("solo", "prefork")
+            for results in (True, False)
+        },
         "delay().get(), prefork 2": lambda side: workloads.answering(side, "prefork", calls),
         "memory, prefork 2": lambda side: workloads.remembering(side, 1000 // quick),
     }

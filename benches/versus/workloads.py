@@ -67,9 +67,10 @@ class Round:
         return figures
 
     @contextmanager
-    def worker(self, pool: str) -> Iterator[subprocess.Popen[bytes]]:
+    def worker(self, pool: str, multiplier: int = 4) -> Iterator[subprocess.Popen[bytes]]:
         """A worker on this round's queue."""
         options = ["-P", pool, *(["-c", "2"] if pool == "prefork" else [])]
+        options += ["--prefetch-multiplier", str(multiplier)]
         command = [
             sys.executable,
             "-m",
@@ -138,11 +139,13 @@ def publishing(side: Side, workload: str, count: int) -> dict[str, float]:
         return this.produce(workload, count * side.scale)
 
 
-def draining(side: Side, pool: str, count: int, *, results: bool) -> dict[str, float]:
+def draining(
+    side: Side, pool: str, count: int, *, results: bool, multiplier: int
+) -> dict[str, float]:
     """Tasks a second that a worker takes from a full queue."""
     with prepared(side, results=results) as this:
         this.produce("fill", count * side.scale)
-        with this.worker(pool):
+        with this.worker(pool, multiplier):
             last_s = this.wait_for(this.folder / "last")
             first_s = this.wait_for(this.folder / "first")
     return {"per_s": count * side.scale / (last_s - first_s)}

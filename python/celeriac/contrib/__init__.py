@@ -1,0 +1,1 @@
+"""What some users need beside the core; each module is imported by name."""

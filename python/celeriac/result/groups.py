@@ -190,7 +190,33 @@ class ResultSet(ResultBase):
         return values
 
     join = get
-    join_native = get
+
+    def join_native(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,  # noqa: FBT001, FBT002
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        disable_sync_subtasks: bool = True,  # noqa: FBT001, FBT002
+    ) -> list[Any]:
+        """Do as `get`, whose last two arguments are the other way round.
+
+        Returns:
+            The values; empty if there is a `callback`.
+        """
+        return self.get(
+            timeout,
+            propagate,
+            interval,
+            callback,
+            no_ack,
+            on_message,
+            disable_sync_subtasks=disable_sync_subtasks,
+            on_interval=on_interval,
+        )
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.results)

@@ -15,6 +15,7 @@ from celeriac._current import app_or_default
 from celeriac.backends.base import parse_date
 from celeriac.broker import give_up
 from celeriac.exceptions import TimeoutError  # noqa: A004 - Celery's name
+from celeriac.result.tree import Tree
 from celeriac.result.waiting import assert_will_not_block
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ResultBase:
     parent: Any = None
 
 
-class AsyncResult(ResultBase):
+class AsyncResult(ResultBase, Tree):
     """The result of one task.
 
     Many threads may wait on one handle, or on many: the process has one connection for all.

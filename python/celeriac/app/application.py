@@ -104,7 +104,7 @@ class Celery(Declaring):
         self.strict_typing = strict_typing
         self.configured = False
         self.finalized = False
-        self.fixups = list(fixups or ())
+        self.fixups = list(self.builtin_fixups if fixups is None else fixups)
         self._config_source = config_source
         self._config_source_silent = config_source_silent
         self._finalize_mutex = threading.RLock()
@@ -123,6 +123,8 @@ class Celery(Declaring):
         for name in ("on_configure", "on_after_configure", "on_after_finalize", "on_after_fork"):
             if getattr(self, name) is None:
                 setattr(self, name, Signal(name=f"app.{name}"))
+        # Kept: signals hold receivers weakly, and a fixup's are its methods.
+        self._fixups = [symbol_by_name(fixup)(self) for fixup in self.fixups]
         if set_as_current:
             self.set_current()
         self.on_init()

@@ -108,7 +108,7 @@ def _packages(app: Any, packages: Any) -> Iterable[str]:
     if packages:
         listed: Iterable[str] = packages
         return listed
-    return [name for fixup in app.fixups for name in _listed_by(fixup)]
+    return [name for fixup in app._fixups for name in _listed_by(fixup)]  # noqa: SLF001 - our own
 
 
 def _listed_by(fixup: Any) -> Iterable[str]:

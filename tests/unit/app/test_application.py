@@ -200,6 +200,30 @@ def test_tasks_are_discovered_when_a_worker_imports_its_modules(app, module):
     assert "pkg_a.tasks" in sys.modules
 
 
+def test_without_packages_those_of_the_fixups_are_discovered(module):
+    module("pkg_d.__init__", "")
+    module("pkg_d.tasks", "loaded = True")
+    module(
+        "my_fixup",
+        """
+class Fixup:
+    def __init__(self, app): self.app = app
+    def autodiscover_tasks(self): return ["pkg_d"]
+def nothing(app): return None
+""",
+    )
+    app = Celery("proj", fixups=["my_fixup:Fixup", "my_fixup:nothing"], set_as_current=False)
+    app.autodiscover_tasks()
+    assert "pkg_d.tasks" not in sys.modules
+    app.loader.import_default_modules()
+    assert "pkg_d.tasks" in sys.modules
+
+
+def test_a_fixup_that_is_not_there_is_an_error_at_once():
+    with pytest.raises(ImportError, match="no_such_fixup"):
+        Celery("proj", fixups=["no_such_fixup:Fixup"], set_as_current=False)
+
+
 def test_an_error_inside_of_a_discovered_module_is_the_users_own(app, module):
     module("pkg_c.__init__", "")
     module("pkg_c.tasks", "import not_there_either")

@@ -158,9 +158,9 @@ def announce_app_finalized(app: App) -> None:
         callback(app)
 
 
-def push_task(task: TaskLike) -> None:
-    """Make `task` this thread's current task."""
-    _task_stack.push(task)
+def push_task(obj: TaskLike) -> None:
+    """Make `obj` this thread's current task."""
+    _task_stack.push(obj)
 
 
 def pop_task() -> TaskLike | None:

@@ -85,63 +85,63 @@ def _offset(text: str) -> tzinfo:
     return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes)) if minutes else UTC
 
 
-def maybe_iso8601(value: datetime | str | None) -> datetime | None:
+def maybe_iso8601(dt: datetime | str | None) -> datetime | None:
     """Read a time that may be one already.
 
     Returns:
         A time, or None for None.
     """
-    return parse_iso(value) if isinstance(value, str) else value
+    return parse_iso(dt) if isinstance(dt, str) else dt
 
 
-def is_naive(moment: datetime) -> bool:
+def is_naive(dt: datetime) -> bool:
     """Say whether a time lacks an offset.
 
     Returns:
         Whether it does.
     """
-    return moment.tzinfo is None or moment.tzinfo.utcoffset(moment) is None
+    return dt.tzinfo is None or dt.tzinfo.utcoffset(dt) is None
 
 
-def make_aware(moment: datetime, tz: tzinfo) -> datetime:
+def make_aware(dt: datetime, tz: tzinfo) -> datetime:
     """Say which zone a naive time is in.
 
     Returns:
         The time with that zone.
     """
-    return moment.replace(tzinfo=tz)
+    return dt.replace(tzinfo=tz)
 
 
 def maybe_make_aware(
-    moment: datetime,
+    dt: datetime,
     tz: tzinfo | None = None,
     naive_as_utc: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
 ) -> datetime:
     """Give a naive time an offset.
 
     Args:
-        moment: A time.
+        dt: A time.
         tz: The zone of the result; None for UTC.
         naive_as_utc: Whether a naive time is in UTC (then converted), or in `tz`.
 
     Returns:
         The time, with an offset; one that had it already is returned as it is.
     """
-    if not is_naive(moment):
-        return moment
+    if not is_naive(dt):
+        return dt
     if naive_as_utc:
-        moment = moment.replace(tzinfo=UTC)
-        return moment if tz is None else moment.astimezone(tz)
-    return moment.replace(tzinfo=tz or UTC)
+        dt = dt.replace(tzinfo=UTC)
+        return dt if tz is None else dt.astimezone(tz)
+    return dt.replace(tzinfo=tz or UTC)
 
 
-def to_utc(moment: datetime) -> datetime:
+def to_utc(dt: datetime) -> datetime:
     """Convert to UTC; a naive time is taken to be in UTC.
 
     Returns:
         The time in UTC.
     """
-    return maybe_make_aware(moment).astimezone(UTC)
+    return maybe_make_aware(dt).astimezone(UTC)
 
 
 def maybe_timedelta(delta: float | timedelta) -> timedelta:

@@ -97,20 +97,34 @@ class Proxy:
 def _forward(name: str) -> Any:
     function = getattr(operator, name)
 
-    def method(self: Proxy, *args: Any) -> Any:
-        return function(self._get_current_object(), *args)
+    def method(self: Proxy, other: Any) -> Any:
+        return function(self._get_current_object(), other)
 
     return method
 
 
-for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__getitem__", "__setitem__", "__delitem__"):
+def _forward_item(name: str) -> Any:
+    function = getattr(operator, name)
+
+    def method(self: Proxy, i: Any) -> Any:
+        return function(self._get_current_object(), i)
+
+    return method
+
+
+def _set_item(self: Any, i: Any, value: Any) -> None:
+    self._get_current_object()[i] = value
+
+
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__add__", "__or__", "__and__"):
     setattr(Proxy, _name, _forward(_name))
-for _name in ("__contains__", "__add__", "__or__", "__and__"):
-    setattr(Proxy, _name, _forward(_name))
+for _name in ("__getitem__", "__delitem__", "__contains__"):
+    setattr(Proxy, _name, _forward_item(_name))
+Proxy.__setitem__ = _set_item  # type: ignore[index]
 Proxy.__len__ = lambda self: len(self._get_current_object())  # type: ignore[attr-defined]
 Proxy.__iter__ = lambda self: iter(self._get_current_object())  # type: ignore[attr-defined]
 Proxy.__enter__ = lambda self: self._get_current_object().__enter__()  # type: ignore[attr-defined]
-Proxy.__exit__ = lambda self, *exc: self._get_current_object().__exit__(*exc)  # type: ignore[attr-defined]
+Proxy.__exit__ = lambda self, *a, **kw: self._get_current_object().__exit__(*a, **kw)  # type: ignore[attr-defined]
 
 
 class PromiseProxy(Proxy):

@@ -368,6 +368,12 @@ class DisabledBackend(Backend):
     def subscribe(self, task_id: str) -> Any:  # noqa: D102 - inherited
         raise NotImplementedError(_NO_BACKEND)
 
+    def _is_disabled(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(_NO_BACKEND)
+
+    get_state = get_status = get_result = get_traceback = _is_disabled
+    get_task_meta_for = wait_for = get_many = _is_disabled
+
     def cleanup(self) -> None:
         """There is nothing to delete."""
 

@@ -102,6 +102,8 @@ def _lack_of_callable(found: Any, detail: str) -> str | None:
         return "kind"
     if not detail.startswith("("):
         return None
+    if isinstance(found, types.MethodDescriptorType):
+        return None  # of CPython's own class, which is then a base of Celery's class, too
     return None if parameters_alike(written(detail), ours(found)) else "signature"
 
 
@@ -129,9 +131,7 @@ def _lack_of_value(found: Any, detail: str) -> str | None:
         expected = ast.literal_eval(detail)
     except (ValueError, SyntaxError):
         return None
-    if isinstance(expected, str):
-        expected = re.sub(r"\bcelery\b", "celeriac", expected)  # a path
-    return None if type(found) is type(expected) and found == expected else "value"
+    return None if type(found) is type(expected) and found == _renamed(expected) else "value"
 
 
 def _lack_of_data(found: Any, detail: str) -> str | None:
@@ -166,14 +166,16 @@ def _alike(theirs: Parameter, ours: Parameter) -> bool:
         return False
     if default is OPAQUE:
         return our_default is not inspect.Parameter.empty
-    return bool(default == our_default) and type(default) is type(our_default)
+    return type(default) is type(our_default) and _renamed(default) == _renamed(our_default)
+
+
+def _renamed(value: Any) -> Any:
+    # Names on the wire and of loggers are still Celery's; paths are ours.
+    return re.sub(r"\bcelery\b", "celeriac", value) if isinstance(value, str) else value
 
 
 def ours(found: Any) -> list[Parameter]:
-    try:
-        signature = inspect.signature(found)
-    except ValueError:  # without one: something of CPython's own
-        return []
+    signature = inspect.signature(found)
     param = inspect.Parameter
     signs = {param.VAR_POSITIONAL: "*", param.VAR_KEYWORD: "**", param.KEYWORD_ONLY: "keyword"}
     return [(signs.get(p.kind, ""), name, p.default) for name, p in signature.parameters.items()]

@@ -8,7 +8,7 @@ from typing import Any
 from celeriac._native import ChildEvent, Delivery, Intake, Trouble
 from celeriac.worker.call import Report
 from celeriac.worker.dispatch import Door, TurnedAway
-from celeriac.worker.outcome import Expired
+from celeriac.worker.outcome import Expired, Poisonous
 from celeriac.worker.pools.base import Pool
 from celeriac.worker.request import Request
 from celeriac.worker.rustlogs import drain_rust_logs
@@ -142,7 +142,7 @@ class Loop:
         return request
 
     def _admit(self, delivery: Delivery) -> Request | None:
-        admitted = self._door.admit(delivery)
+        admitted = self._admitted(delivery)
         if isinstance(admitted, TurnedAway):
             announce(admitted.outcome, delivery, self._app)
             if admitted.request is None:
@@ -155,6 +155,14 @@ class Loop:
             self._intake.delay_until(delivery, admitted.due_ms)
             return None
         return admitted
+
+    def _admitted(self, delivery: Delivery) -> Request | TurnedAway:
+        try:
+            return self._door.admit(delivery)
+        except Exception as exc:
+            # No message is worth a worker: what its door stumbles over is kept, and told.
+            logger.critical("The worker failed at a message: %r", exc, exc_info=True)
+            return TurnedAway(Poisonous(f"the worker failed at it: {exc!r}"))
 
     def _note(self, trouble: Trouble) -> None:
         match trouble.kind:

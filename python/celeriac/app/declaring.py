@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
 
 from celeriac import _current
 from celeriac.app import finding
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.app.registry import TaskRegistry
+    from celeriac.app.task import P, R
+    from celeriac.app.task import Task as TaskOf
 
 
 class Declaring(Configured):
@@ -33,6 +35,18 @@ class Declaring(Configured):
     _pending: deque[PromiseProxy]
     _finalize_mutex: Any
 
+    @overload
+    def task(self, fun: Callable[P, R], /) -> TaskOf[P, R]: ...
+    @overload
+    def task(
+        self, *, base: None = None, bind: Literal[True], **opts: Any
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], TaskOf[P, R]]: ...
+    @overload
+    def task(
+        self, *, base: None = None, bind: Literal[False] = False, **opts: Any
+    ) -> Callable[[Callable[P, R]], TaskOf[P, R]]: ...
+    @overload
+    def task(self, *, base: Any, **opts: Any) -> Callable[[Callable[..., Any]], Any]: ...
     def task(self, *args: Any, **opts: Any) -> Any:
         """Make a task of a function; a decorator, with or without options.
 

@@ -6,12 +6,29 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
 
 from celeriac._current import active_apps, connect_on_app_finalize, get_current_app
 from celeriac.app.proxy import Proxy
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+    from celeriac.app.task import P, R, Task
+
+
+@overload
+def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def shared_task(
+    *, base: None = None, bind: Literal[True], **opts: Any
+) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+@overload
+def shared_task(
+    *, base: None = None, bind: Literal[False] = False, **opts: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+@overload
+def shared_task(*, base: Any, **opts: Any) -> Callable[[Callable[..., Any]], Any]: ...
 def shared_task(*args: Any, **kwargs: Any) -> Any:
     """Make a task of a function, in every application that there is or will be.
 

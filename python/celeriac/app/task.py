@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from celeriac._current import LocalStack, get_current_app, pop_task, push_task
 from celeriac.app import eager, retrying
@@ -18,17 +18,18 @@ from celeriac.exceptions import Ignore, MaxRetriesExceededError, OperationalErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from typing_extensions import ParamSpec
+    from typing_extensions import ParamSpec, TypeVar
 
     from celeriac.result import AsyncResult, EagerResult
 
-    P = ParamSpec("P")
+    P = ParamSpec("P", default=...)
+    R = TypeVar("R", default=Any)
 else:
-    # ParamSpec is in `typing` from 3.10 on, and costs nothing there.
-    from typing import ParamSpec
+    # `default` is a later Python's; only what checks types needs it.
+    from typing import ParamSpec, TypeVar
 
     P = ParamSpec("P")
-R = TypeVar("R")
+    R = TypeVar("R")
 
 __all__ = ["Context", "Task", "TaskType"]
 
@@ -244,7 +245,7 @@ class Task(Generic[P, R]):
 
     # Calling -----------------------------------------------------------------------------------
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult:
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send the task with these arguments.
 
         Returns:
@@ -262,7 +263,7 @@ class Task(Generic[P, R]):
         link_error: Any = None,
         shadow: str | None = None,
         **options: Any,
-    ) -> AsyncResult:
+    ) -> AsyncResult[R]:
         """Send the task.
 
         Args:
@@ -295,7 +296,7 @@ class Task(Generic[P, R]):
             return eager.instead_of_sending(
                 self, args, kwargs, task_id, {**merged, "link": link, "link_error": link_error}
             )
-        result: AsyncResult = app.send_task(
+        result: AsyncResult[R] = app.send_task(
             self.name,
             args,
             kwargs,
@@ -336,7 +337,7 @@ class Task(Generic[P, R]):
         loglevel: Any = None,
         headers: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> EagerResult:
+    ) -> EagerResult[R]:
         """Execute the task in this process, as a worker would.
 
         Returns:
@@ -377,8 +378,8 @@ class Task(Generic[P, R]):
 
     # Handles -----------------------------------------------------------------------------------
 
-    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
-        """Make a signature of a call with these arguments.
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """Make a signature of a call with these arguments; a chain may add more in front.
 
         Returns:
             The signature.
@@ -421,13 +422,13 @@ class Task(Generic[P, R]):
 
     subtask_from_request = signature_from_request
 
-    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:  # noqa: N802 - Celery's name
         """Make a handle to a result of this task.
 
         Returns:
             The handle.
         """
-        handle: AsyncResult = self._get_app().AsyncResult(
+        handle: AsyncResult[R] = self._get_app().AsyncResult(
             task_id, backend=self.backend, task_name=self.name, **kwargs
         )
         return handle

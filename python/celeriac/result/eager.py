@@ -10,11 +10,11 @@ from typing import Any
 
 from celeriac import states
 from celeriac.exceptions import TimeoutError  # noqa: A004 - Celery's name
-from celeriac.result.single import AsyncResult
+from celeriac.result.single import AsyncResult, R_co
 from celeriac.result.waiting import assert_will_not_block
 
 
-class EagerResult(AsyncResult):
+class EagerResult(AsyncResult[R_co]):
     """A result that is there already.
 
     Args:
@@ -50,7 +50,7 @@ class EagerResult(AsyncResult):
         propagate: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
         disable_sync_subtasks: bool = True,  # noqa: FBT001, FBT002
         **_kwargs: Any,
-    ) -> Any:
+    ) -> R_co:
         """Return the value, or raise the exception.
 
         Returns:
@@ -62,13 +62,14 @@ class EagerResult(AsyncResult):
         if disable_sync_subtasks:
             assert_will_not_block()
         if self.successful() or not propagate:
-            return self.result
+            value: R_co = self.result
+            return value
         if self.state in states.PROPAGATE_STATES:
             raise (self.result if isinstance(self.result, Exception) else Exception(self.result))
         if self.state in states.UNREADY_STATES and timeout is not None:
             message = "The operation timed out."
             raise TimeoutError(message)
-        return None
+        return None  # type: ignore[return-value]  # an ignored or rejected task has no value
 
     wait = get  # type: ignore[assignment]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from celeriac import states
 from celeriac._current import app_or_default
@@ -21,6 +21,15 @@ from celeriac.result.waiting import assert_will_not_block
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from typing_extensions import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    # `default` is a later Python's; only what checks types needs it.
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
+
 _FOREVER_S = 3600.0
 
 
@@ -31,7 +40,7 @@ class ResultBase:
     parent: Any = None
 
 
-class AsyncResult(ResultBase, Tree):
+class AsyncResult(ResultBase, Tree, Generic[R_co]):
     """The result of one task.
 
     Many threads may wait on one handle, or on many: the process has one connection for all.
@@ -88,7 +97,7 @@ class AsyncResult(ResultBase, Tree):
         disable_sync_subtasks: bool = True,  # noqa: FBT001, FBT002
         EXCEPTION_STATES: frozenset[str] = states.EXCEPTION_STATES,  # noqa: N803 - Celery's
         PROPAGATE_STATES: frozenset[str] = states.PROPAGATE_STATES,  # noqa: N803
-    ) -> Any:
+    ) -> R_co:
         """Wait until the task is done, and return its value.
 
         Args:
@@ -112,7 +121,7 @@ class AsyncResult(ResultBase, Tree):
         """  # noqa: DOC502 - raised by `_wait`
         del EXCEPTION_STATES
         if self.ignored:
-            return None
+            return None  # type: ignore[return-value]  # who ignores a result does not use it
         if disable_sync_subtasks:
             assert_will_not_block()
         if propagate and follow_parents and self.parent is not None:
@@ -122,7 +131,8 @@ class AsyncResult(ResultBase, Tree):
             self._raise(meta, callback)
         if callback is not None:
             callback(self.id, meta["result"])
-        return meta["result"]
+        value: R_co = meta["result"]
+        return value
 
     wait = get
 

@@ -6,15 +6,14 @@ Source:
 
 from __future__ import annotations
 
-import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals, states
 from celeriac._current import pop_task, push_task
+from celeriac.app import link
 from celeriac.app.context import Context
-from celeriac.canvas import maybe_signature
-from celeriac.exceptions import Ignore, Reject, Retry
+from celeriac.app.einfo import ExceptionInfo
+from celeriac.app.predicates import state_of
 from celeriac.nodenames import new_id
 from celeriac.result import EagerResult
 
@@ -49,7 +48,7 @@ def apply(
     throw = conf.task_eager_propagates if throw is None else throw
     request = _request(task, tuple(args or ()), dict(kwargs or {}), task_id, retries or 0, options)
     state, value, text = run(task, request)
-    if isinstance(value, Retry) and value.sig is not None:
+    if state == states.RETRY and value.sig is not None:
         return value.sig.apply(retries=(retries or 0) + 1, throw=throw)  # type: ignore[no-any-return]
     if throw and state in states.PROPAGATE_STATES:
         raise value
@@ -74,7 +73,7 @@ def _request(
     task: Any, args: Any, kwargs: Any, task_id: str | None, retries: int, options: dict[str, Any]
 ) -> Context:
     task_id = task_id or new_id()
-    link, errbacks = _listed(options.get("link")), _listed(options.get("link_error"))
+    callbacks, errbacks = _listed(options.get("link")), _listed(options.get("link_error"))
     info = {
         "is_eager": True,
         "exchange": options.get("exchange"),
@@ -92,7 +91,7 @@ def _request(
         logfile=options.get("logfile"),
         loglevel=options.get("loglevel") or 0,
         hostname=None,
-        callbacks=link,
+        callbacks=callbacks,
         errbacks=errbacks,
         headers=options.get("headers"),
         ignore_result=options.get("ignore_result", False),
@@ -119,12 +118,11 @@ def run(task: Any, request: Context) -> tuple[str, Any, str | None]:
     task_id, args, kwargs = request.id, request.args, request.kwargs
     push_task(task)
     task.request_stack.push(request)
-    state, value, text = states.SUCCESS, None, None
     try:
         call = {"task_id": task_id, "task": task, "args": args, "kwargs": kwargs}
         signals.task_prerun.send(sender=task, **call)
         task.before_start(task_id, args, kwargs)
-        state, value, text, einfo = _outcome(task, request)
+        state, value, einfo = _outcome(task, request)
         _hand_on(task, request, state, value, einfo)
         if state not in {states.IGNORED, states.REJECTED}:
             task.after_return(state, value, task_id, args, kwargs, einfo)
@@ -132,41 +130,31 @@ def run(task: Any, request: Context) -> tuple[str, Any, str | None]:
     finally:
         task.request_stack.pop()
         pop_task()
-    return state, value, text
+    if einfo is None or state not in states.EXCEPTION_STATES:
+        return state, value, None
+    return state, value, einfo.traceback
 
 
-def _outcome(task: Any, request: Context) -> tuple[str, Any, str | None, Any]:
+def _outcome(task: Any, request: Context) -> tuple[str, Any, ExceptionInfo | None]:
     # Only a `__call__` of the user's (or of a tool that has wrapped it) is to be seen.
     body = task.run if type(task).__call__ is type(task).plain_call else task
     try:
-        return states.SUCCESS, body(*request.args, **request.kwargs), None, None
-    except Ignore as exc:
-        return states.IGNORED, exc, None, None
-    except Reject as exc:
-        return states.REJECTED, exc, None, None
-    except Retry as exc:
-        return states.RETRY, exc, _text(), sys.exc_info()
+        return states.SUCCESS, body(*request.args, **request.kwargs), None
     except Exception as exc:  # noqa: BLE001 - a task is the user's code
-        return states.FAILURE, exc, _text(), sys.exc_info()
-
-
-def _text() -> str:
-    return traceback.format_exc()
+        return state_of(exc), exc, ExceptionInfo()
 
 
 def _hand_on(task: Any, request: Context, state: str, value: Any, einfo: Any) -> None:
     task_id, args, kwargs = request.id, request.args, request.kwargs
     if state == states.SUCCESS:
-        for callback in request.callbacks or ():
-            maybe_signature(callback, app=task.app).apply_async((value,))
+        link.follow(task.app, request, value)
         task.on_success(value, task_id, args, kwargs)
         signals.task_success.send(sender=task, result=value)
     elif state == states.RETRY:
         task.on_retry(value.exc, task_id, args, kwargs, einfo)
         signals.task_retry.send(sender=task, request=request, reason=value, einfo=einfo)
     elif state == states.FAILURE:
-        for errback in request.errbacks or ():
-            maybe_signature(errback, app=task.app).apply_async((task_id,))
+        link.run_errbacks(task.app, request, value, einfo.traceback)
         task.on_failure(value, task_id, args, kwargs, einfo)
         signals.task_failure.send(
             sender=task,

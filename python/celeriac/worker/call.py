@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac.worker.einfo import ExceptionInfo
+from celeriac.app.einfo import ExceptionInfo
 from celeriac.worker.outcome import Outcome
 from celeriac.worker.plan import Handlers
 

@@ -7,10 +7,12 @@ import traceback
 from typing import Any
 
 from celeriac import _current, signals, states
+from celeriac.app import link
+from celeriac.app.einfo import ExceptionInfo
+from celeriac.app.predicates import state_of
 from celeriac.app.task import Context
-from celeriac.worker import link, tell
+from celeriac.worker import tell
 from celeriac.worker.call import Call, Ended, Report
-from celeriac.worker.einfo import ExceptionInfo
 from celeriac.worker.load import Body, Message, load
 from celeriac.worker.outcome import Failed, Ignored, Rejected, Retried, Succeeded
 from celeriac.worker.plan import Handlers, handlers
@@ -180,28 +182,16 @@ def _run(call: Call) -> Ended:
 
 
 def _raised(exc: Any) -> Ended:
-    # Tell what a task says by raising; Celery's own classes count as ours do.
-    match _predicate(exc):
-        case "Reject":
+    match state := state_of(exc):
+        case states.REJECTED:
             rejected = Rejected(bool(exc.requeue))
-            return Ended(rejected, states.REJECTED, exc, ExceptionInfo(_triple(exc)))
-        case "Ignore":
-            return Ended(Ignored(), states.IGNORED, exc, ExceptionInfo(_triple(exc)))
-        case "Retry":
-            return Ended(Retried(), states.RETRY, exc, ExceptionInfo(_triple(exc)))
+            return Ended(rejected, state, exc, ExceptionInfo(_triple(exc)))
+        case states.IGNORED:
+            return Ended(Ignored(), state, exc, ExceptionInfo(_triple(exc)))
+        case states.RETRY:
+            return Ended(Retried(), state, exc, ExceptionInfo(_triple(exc)))
         case _:
             return _failed(exc)
-
-
-_PREDICATES = frozenset({"Reject", "Ignore", "Retry"})
-_PREDICATE_MODULES = frozenset({"celery.exceptions", "celeriac.exceptions"})
-
-
-def _predicate(exc: BaseException) -> str | None:
-    for kind in type(exc).__mro__:
-        if kind.__name__ in _PREDICATES and kind.__module__ in _PREDICATE_MODULES:
-            return kind.__name__
-    return None
 
 
 def _failed(exc: Exception) -> Ended:

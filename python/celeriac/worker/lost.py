@@ -4,8 +4,8 @@ import logging
 from typing import Any
 
 from celeriac import signals
+from celeriac.app import link
 from celeriac.app.task import Context
-from celeriac.worker import link
 from celeriac.worker.load import Body, load
 from celeriac.worker.request import Request
 

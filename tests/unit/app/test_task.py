@@ -1,5 +1,7 @@
 import inspect
 
+import celery
+import celery.exceptions
 import pytest
 
 from celeriac import current_task, signals, states
@@ -168,6 +170,57 @@ def test_apply_calls_what_is_linked(app):
     callback = app.task(lambda value, extra: seen.append((value, extra)), name="callback")
     app.task(lambda: 1, name="first").apply(link=callback.s("x"))
     assert seen == [(1, "x")]
+
+
+def test_an_errback_is_told_of_a_failure_as_a_worker_tells_it(app):
+    told = []
+    app.task(lambda request, exc, tb: told.append((request.id, exc, tb)), name="told")
+    broken = app.task(lambda: 1 / 0, name="broken")
+
+    broken.apply(task_id="ID", link_error=app.signature("told"))
+
+    ((task_id, exc, text),) = told
+    assert (task_id, type(exc)) == ("ID", ZeroDivisionError)
+    assert text.startswith("Traceback")
+    assert text.endswith("division by zero\n")
+
+
+def test_handlers_of_an_eager_task_get_what_celerys_get(app):
+    def record_in(seen):
+        def on_failure(self, exc, task_id, args, kwargs, einfo):
+            seen.append((type(exc), type(einfo).__name__, einfo.type, einfo.traceback[:9]))
+
+        return on_failure
+
+    def broken():
+        return 1 / 0
+
+    theirs = celery.Celery("p", broker="memory://", set_as_current=False)
+    recorded = {}
+    for name, one in (("ours", app), ("theirs", theirs)):
+        seen = recorded[name] = []
+        one.task(broken, name="broken", on_failure=record_in(seen)).apply()
+
+    assert recorded["ours"] == recorded["theirs"]
+    assert recorded["ours"][0][1] == "ExceptionInfo"
+
+
+def test_the_traceback_of_an_eager_task_begins_in_the_users_code(app):
+    def broken():
+        raise KeyError("k")
+
+    text = app.task(broken).apply().traceback
+    first = text.splitlines()[1]
+    assert __file__ in first
+    assert first.endswith("in broken")
+
+
+@pytest.mark.parametrize(("name", "state"), [("Ignore", "IGNORED"), ("Reject", "REJECTED")])
+def test_celerys_own_classes_count_in_eager_mode(app, name, state):
+    def ends():
+        raise getattr(celery.exceptions, name)
+
+    assert app.task(ends).apply().state == state
 
 
 def test_always_eager_runs_at_the_call(app):

@@ -10,7 +10,8 @@ from types import TracebackType
 
 __all__ = ("ExceptionInfo", "users_traceback")
 
-_OURS = __name__.rpartition(".")[0]
+#: Who calls a task: the worker, or `apply` and the task's own wrappers.
+_OURS = ("celeriac.app.", "celeriac.worker.")
 
 
 class ExceptionInfo:
@@ -55,13 +56,13 @@ class ExceptionInfo:
 
 
 def users_traceback(tb: TracebackType | None) -> TracebackType | None:
-    """Skip the frames of the worker at the beginning of a traceback.
+    """Skip our own frames at the beginning of a traceback.
 
     Args:
         tb: A traceback.
 
     Returns:
-        The first frame outside of the worker and what follows; `tb` where all are the worker's.
+        The first frame of the user's and what follows; `tb` where all are ours.
     """
     frame = tb
     while frame is not None and _is_ours(frame):

@@ -7,7 +7,6 @@ Source:
 import functools
 import inspect
 import logging
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from celeriac import states
 from celeriac._protocols import App
 from celeriac.app.context import Context
 from celeriac.canvas.signature import maybe_signature
+from celeriac.nodenames import new_id
 
 __all__ = ("fail_rest_of_chain", "follow", "run_errbacks")
 
@@ -61,7 +61,7 @@ def _send_all(
 
 
 def _send_group(steps: Sequence[Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    group_id = str(uuid.uuid4())
+    group_id = new_id()
     for index, step in enumerate(steps):
         step.apply_async(args, group_id=group_id, group_index=index, **options)
 

@@ -29,8 +29,12 @@ class FakeMessage:
     expires: str | None = None
     compression: str | None = None
     timelimit: tuple[float | None, float | None] = (None, None)
+    minimal: bool = False
+    "Only the two headers that a message needs."
 
     def headers(self):
+        if self.minimal:
+            return {"task": self.task, "id": self.id}
         return {
             "lang": "py",
             "task": self.task,

@@ -115,6 +115,25 @@ def test_a_result_that_cannot_be_encoded_fails_the_task_readably(app, execute):
     assert "object" in result["exc_message"][0]
 
 
+def test_a_message_with_no_headers_but_task_and_id_is_executed_and_told_of(app, execute, caplog):
+    @app.task
+    def divide(x, y):
+        return x / y
+
+    with caplog.at_level(logging.INFO, logger="celery.app.trace"):
+        done = execute(divide, 6, 2, minimal=True)
+        failed = execute(divide, 6, 0, minimal=True)
+
+    assert done.outcome == Succeeded()
+    assert document(done)["result"] == 3
+    assert isinstance(failed.outcome, Failed)
+    assert document(failed)["result"]["exc_type"] == "ZeroDivisionError"
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "succeeded" in told[0]
+    assert "raised unexpected" in told[1]
+
+
 def test_an_ignored_result_is_not_made(app, execute):
     @app.task(name="t.quiet", ignore_result=True)
     def quiet():

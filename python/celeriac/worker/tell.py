@@ -210,6 +210,7 @@ def _named(call: Call) -> dict[str, Any]:
     return {
         "id": request.id,
         "name": call.name,
-        "args": request.argsrepr or safe_repr(call.args),
-        "kwargs": request.kwargsrepr or safe_repr(call.kwargs),
+        # Headers that other producers may leave out, so not fields of every request.
+        "args": request.get("argsrepr") or safe_repr(call.args),
+        "kwargs": request.get("kwargsrepr") or safe_repr(call.kwargs),
     }

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from running import TASKS, Running, descendants, is_alive, until
@@ -107,10 +108,11 @@ def test_sigint_is_warm_too_with_celerys_exit_code(folder, pool):
 
 
 @pytest.mark.parametrize("signals", [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("SIGQUIT",)])
-def test_a_cold_stop_does_not_wait_and_a_late_task_goes_back(folder, client, pool, signals):
+@pytest.mark.parametrize("task", ["hold_late", "hold_again"])
+def test_a_cold_stop_does_not_wait_and_a_late_task_goes_back(folder, client, pool, signals, task):
     with Running(folder, "-P", pool, "-c", "1") as worker:
         worker.ready()
-        send(client, "hold_again", "begun", "never")
+        send(client, task, "begun", "never")
         until((folder / "begun").exists)
         for name, how in zip(signals, ("Warm", "Cold")[-len(signals) :], strict=True):
             worker.signal(getattr(signal, name))
@@ -142,6 +144,33 @@ def test_a_task_that_leaves_does_not_end_a_solo_worker(folder, client):
         with pytest.raises(WorkerLostError):
             send(client, "leave", 3).get(timeout=GET_S)
         assert send(client, "add", 1, 2).get(timeout=GET_S) == 3
+
+
+def test_a_worker_whose_fork_server_is_killed_ends_and_loses_nothing(folder, client):
+    with Running(folder, "-c", "1") as worker:
+        worker.ready()
+        early = send(client, "hold", "begun", "never")
+        until((folder / "begun").exists)
+        behind = [send(client, "add", n, n) for n in range(3)]
+        child = int((folder / "children").read_text().split()[0])
+        status = Path(f"/proc/{child}/status").read_text()
+        os.kill(int(re.search(r"PPid:\s+(\d+)", status)[1]), signal.SIGKILL)
+        assert worker.wait() == 1
+    with pytest.raises(WorkerLostError):
+        early.get(timeout=GET_S)
+    with Running(folder, "-P", "solo") as another:
+        another.ready()
+        assert [one.get(timeout=GET_S) for one in behind] == [0, 2, 4]
+
+
+def test_a_killed_child_is_named_with_its_pid(folder, client):
+    with Running(folder, "-c", "1") as worker:
+        worker.ready()
+        until((folder / "children").exists)
+        with pytest.raises(WorkerLostError):
+            send(client, "kill_me", signal.SIGKILL).get(timeout=GET_S)
+        child = int((folder / "children").read_text().split()[0])
+        worker.wait_line(f"Process 'ForkPoolWorker-1' pid:{child} exited with")
 
 
 def test_what_waited_behind_a_killed_child_is_run_and_nothing_twice(folder, client):

@@ -23,7 +23,7 @@ outcomes = st.one_of(
         [Succeeded(), Failed(), Retried(), Ignored(), Expired(), HandedBack(), NotRegisteredHere()]
     ),
     st.builds(Rejected, st.booleans()),
-    st.builds(WorkerLost, st.text()),
+    st.builds(WorkerLost, st.text(), st.booleans()),
     st.builds(Refused, st.text()),
     st.builds(Undecodable, st.text()),
     st.builds(Poisonous, st.text()),
@@ -81,6 +81,11 @@ def test_lost_worker_fails_the_task_unless_it_is_to_be_run_again():
     again = AckPolicy(acks_late=True, reject_on_worker_lost=True)
     assert decide(WorkerLost("x"), LATE) == Settlement(Verdict.ACK, states.FAILURE)
     assert decide(WorkerLost("x"), again) == Settlement(Verdict.REQUEUE)
+
+
+def test_a_late_task_that_a_cold_stop_broke_off_goes_back_as_the_real_celery_restores_it():
+    assert decide(WorkerLost("x", in_cold_stop=True), LATE) == Settlement(Verdict.REQUEUE)
+    assert decide(WorkerLost("x", in_cold_stop=True), AckPolicy()).state == states.FAILURE
 
 
 def test_lost_worker_after_an_early_ack_always_fails_the_task():

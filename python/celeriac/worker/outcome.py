@@ -57,10 +57,12 @@ class WorkerLost:
     """The process that executed the task ended before the task did.
 
     ``cause`` is the sentence stored with the result, such as
-    ``"Worker exited prematurely: signal 9 (SIGKILL) Job: 2."``.
+    ``"Worker exited prematurely: signal 9 (SIGKILL) Job: 2."``. ``in_cold_stop`` says that the
+    worker itself broke the task off, so that the task is not to blame.
     """
 
     cause: str
+    in_cold_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,8 @@ def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:  # noqa: C901
             return _FAILED if policy.acks_on_failure else _FAILED_REJECTED
         case Rejected(requeue):
             return _BACK if requeue else _FAILED_REJECTED
+        case WorkerLost(in_cold_stop=True):
+            return _BACK
         case WorkerLost():
             return _BACK if policy.reject_on_worker_lost else _FAILED
         case Expired():

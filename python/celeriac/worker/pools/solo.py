@@ -67,7 +67,7 @@ class SoloPool:
         try:
             report = self._executor.execute(request.delivery)
         except (WorkerShutdown, WorkerTerminate) as exc:
-            host.ended(request, Report(WorkerLost(repr(exc))))
+            host.ended(request, Report(WorkerLost(repr(exc), in_cold_stop=self._stop.is_cold)))
             raise
         except BaseException as exc:  # noqa: BLE001 - a task's SystemExit must not end the worker
             report = Report(WorkerLost(repr(exc)))

@@ -61,6 +61,7 @@ class PreforkPool:
         self._start_again_s = 0.0
         self._look_again_s = 0.0
         self._is_stopping = False
+        self._is_cold = False
         self._server: ForkServer
         self._intake: Intake
 
@@ -102,6 +103,8 @@ class PreforkPool:
                 self._server.wait_exit(child.slot, max(0.0, deadline_s - time.monotonic()))
         except ConnectionError:
             logger.warning("The fork server ended before its children did")
+            for child in list(self._children.values()):
+                self._bury(child, signal.SIGKILL)
         for child in self._children.values():
             child.link.close()
         self._children.clear()
@@ -109,7 +112,7 @@ class PreforkPool:
 
     def terminate(self) -> None:
         """Kill the children; what they ran is lost."""
-        self._is_stopping = True
+        self._is_stopping = self._is_cold = True
         for child in list(self._children.values()):
             self._kill(child)
             self._bury(child)
@@ -198,6 +201,7 @@ class PreforkPool:
     def _ready(self, child: Child) -> None:
         child.is_ready = True
         self._failed_starts = 0
+        self._hear_server()  # It has said the child's PID, which is told with each task.
         self._give_pending(child)
 
     def _taken(self, child: Child, seq: int) -> None:
@@ -253,8 +257,7 @@ class PreforkPool:
         return wait_s
 
     def _look(self, now_s: float) -> None:
-        for said in self._server.reports():
-            self._note(said)
+        self._hear_server()
         for child in list(self._children.values()):
             if not child.is_ready and now_s - child.born_s > self._start_wait_s:
                 logger.error("Timed out waiting for %s to start; it is replaced", child.name)
@@ -264,6 +267,10 @@ class PreforkPool:
             return
         while len(self._children) < self._size and now_s >= self._start_again_s:
             self._order_child()
+
+    def _hear_server(self) -> None:
+        for said in self._server.reports():
+            self._note(said)
 
     def _note(self, said: Said) -> None:
         child = self._children.get(said.slot)
@@ -306,18 +313,23 @@ class PreforkPool:
             logger.error("Process %r pid:%r exited with %r", child.name, child.pid, how)
         for given in child.given:
             if given.is_taken:
-                self._host.ended(given.request, Report(WorkerLost(_cause(how, given.seq))))
+                cause = _cause(how, given.seq)
+                self._host.ended(given.request, Report(WorkerLost(cause, self._is_cold)))
             else:
                 self._host.ended(given.request, Report(HandedBack()))
         if not self._is_stopping:
             self._replace(child)
 
     def _exit_status(self, child: Child) -> int:
-        status = self._server.wait_exit(child.slot, _EXIT_WAIT_S)
-        if status is None:
-            # Its socket is closed, and yet it lives: it cannot be talked to.
-            self._kill(child)
+        try:
             status = self._server.wait_exit(child.slot, _EXIT_WAIT_S)
+            if status is None:
+                # Its socket is closed, and yet it lives: it cannot be talked to.
+                self._kill(child)
+                status = self._server.wait_exit(child.slot, _EXIT_WAIT_S)
+        except ConnectionError:
+            # No child outlives the server; what this one held is settled all the same.
+            status = signal.SIGKILL
         return signal.SIGKILL if status is None else status
 
     def _replace(self, child: Child) -> None:

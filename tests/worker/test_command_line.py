@@ -73,6 +73,12 @@ def test_a_wrong_attribute_is_named(proj):
         find_app("empty_b:apps")
 
 
+def test_a_name_that_is_no_application_is_said_to_be_none(proj):
+    (proj / "other_a.py").write_text("x = 1\n" + APP.format(name="app"))
+    with pytest.raises(NoApp, match="'other_a:x' is no application but of type int"):
+        find_app("other_a:x")
+
+
 def run(*arguments):
     return CliRunner().invoke(celeriac, arguments)
 

@@ -207,7 +207,11 @@ class BaseLoader:
         Returns:
             The modules.
         """
-        signals.import_modules.send(sender=self.app)
+        # What a listener raises, as of a module that cannot be imported, goes to the caller: a
+        # worker without its tasks would refuse their messages.
+        for _, response in signals.import_modules.send(sender=self.app):
+            if isinstance(response, Exception):
+                raise response
         return [self.import_task_module(module) for module in sorted(self.default_modules)]
 
     def init_worker(self) -> None:

@@ -32,7 +32,7 @@ def find_app(path: str) -> Any:
         NoApp: There is none. Where the user's own code failed, with its traceback.
     """
     try:
-        return _search(path)
+        return _application(path)
     except ModuleNotFoundError as exc:
         if exc.name is not None and (
             path == exc.name or path.startswith((f"{exc.name}.", f"{exc.name}:"))
@@ -54,6 +54,17 @@ def find_app(path: str) -> Any:
 
 class _NotThere(Exception):  # noqa: N818 - turned into NoApp
     pass
+
+
+def _application(path: str) -> Any:
+    found = _search(path)
+    if hasattr(found, "Worker"):
+        return found
+    message = (
+        f"'{path}' is no application but of type {type(found).__name__}.\n"
+        "Hint: name the object that Celery(...) returned."
+    )
+    raise _NotThere(message)
 
 
 def _search(path: str) -> Any:

@@ -231,6 +231,14 @@ def test_an_error_inside_of_a_discovered_module_is_the_users_own(app, module):
         app.autodiscover_tasks(["pkg_c"], force=True)
 
 
+def test_an_error_in_a_discovered_module_stops_the_worker_that_imports_it(app, module):
+    module("pkg_e.__init__", "")
+    module("pkg_e.tasks", "import not_there_at_all")
+    app.autodiscover_tasks(["pkg_e"])
+    with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
+        app.loader.init_worker()
+
+
 def test_included_modules_are_imported_once_by_a_worker(app, module):
     app.conf.include = [module("included", "loaded = True")]
     heard = []

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::url::{BrokerUrl, Scheme};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::Deadline;
 
 /// A result to store under `celery-task-meta-<task_id>`.
@@ -126,6 +126,12 @@ pub fn open(url: &BrokerUrl) -> Result<Arc<dyn ResultStore>> {
         Scheme::Memory => Ok(memory::store(url)),
         Scheme::Sqlite => sqlite::store(url),
         Scheme::Redis => redis::store(url),
+        Scheme::Amqp => Err(Error::BadUrl {
+            detail: format!(
+                "{:?} stores no results; use redis://, sqlite:/// or memory://",
+                url.redacted()
+            ),
+        }),
     }
 }
 

@@ -3,8 +3,11 @@
 //! Every broker keeps this promise: at each moment a message is in its queue, in the record of
 //! what is in flight, or in the delayed store; never only in memory.
 
+pub mod amqp;
+mod bell;
 pub mod memory;
 pub mod options;
+mod reconnect;
 pub mod redis;
 pub mod sqlite;
 pub mod topology;
@@ -206,6 +209,7 @@ pub fn open_publisher(url: &url::BrokerUrl) -> Result<Arc<dyn Publisher>> {
         url::Scheme::Memory => Ok(memory::publisher(url)),
         url::Scheme::Sqlite => sqlite::publisher(url),
         url::Scheme::Redis => redis::publisher(url),
+        url::Scheme::Amqp => amqp::publisher(url),
     }
 }
 
@@ -218,5 +222,6 @@ pub fn open_consumer(url: &url::BrokerUrl, config: ConsumerConfig) -> Result<Arc
         url::Scheme::Memory => Ok(memory::consumer(url, config)),
         url::Scheme::Sqlite => sqlite::consumer(url, config),
         url::Scheme::Redis => redis::consumer(url, config),
+        url::Scheme::Amqp => amqp::consumer(url, config),
     }
 }

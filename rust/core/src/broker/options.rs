@@ -9,8 +9,13 @@ use crate::error::{Error, Result};
 
 /// Options that have an effect, and with which brokers and stores.
 const HONOURED: &[(&str, &[Scheme])] = &[
+    ("confirm_publish", &[Scheme::Amqp]),
+    ("confirm_timeout", &[Scheme::Amqp]),
+    ("connect_timeout", &[Scheme::Amqp]),
     ("global_keyprefix", &[Scheme::Redis]),
+    ("heartbeat", &[Scheme::Amqp]),
     ("lease_timeout", &[Scheme::Redis, Scheme::Sqlite, Scheme::Memory]),
+    ("mandatory", &[Scheme::Amqp]),
     ("poll_interval", &[Scheme::Sqlite]),
     ("priority_steps", &[Scheme::Redis]),
     ("sep", &[Scheme::Redis]),
@@ -31,20 +36,19 @@ const HONOURED: &[(&str, &[Scheme])] = &[
 const KNOWN: &[&str] = &[
     "ack_emulation",
     "body_encoding",
+    "channel_max",
     "client_name",
-    "confirm_publish",
-    "confirm_timeout",
+    "client_properties",
     "connect_retries_timeout",
-    "connect_timeout",
     "deadletter_queue",
     "fanout_patterns",
     "fanout_prefix",
+    "frame_max",
     "health_check_interval",
-    "heartbeat",
     "interval_max",
     "interval_start",
     "interval_step",
-    "mandatory",
+    "login_method",
     "master_name",
     "max_connections",
     "max_retries",
@@ -61,6 +65,7 @@ const KNOWN: &[&str] = &[
     "sentinel_kwargs",
     "socket_keepalive",
     "socket_keepalive_options",
+    "socket_settings",
     "write_timeout",
 ];
 
@@ -155,6 +160,18 @@ impl Options {
             .as_u64()
             .map(Some)
             .ok_or_else(|| wrong(name, "a whole number from 0", &value))
+    }
+
+    /// A truth value.
+    ///
+    /// # Errors
+    /// [`Error::BadUrl`] when the value is something else.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.value(name)? {
+            None => Ok(None),
+            Some(serde_json::Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong(name, "true or false", &other)),
+        }
     }
 
     /// A list of numbers from 0 to 255.

@@ -1,7 +1,7 @@
 //! Broker and result URLs, as kombu reads them.
 //!
-//! Source: kombu `utils/url.py` (`_parse_url`) and `transport/redis.py` (`_connparams`,
-//! `_prepare_virtual_host`).
+//! Source: kombu `utils/url.py` (`_parse_url`), `transport/redis.py` (`_connparams`,
+//! `_prepare_virtual_host`) and `transport/pyamqp.py` (`establish_connection`).
 
 use percent_encoding::percent_decode_str;
 
@@ -17,10 +17,14 @@ pub enum Scheme {
     Sqlite,
     /// `redis://`, `redis+socket://`.
     Redis,
+    /// `amqp://`, `pyamqp://`: RabbitMQ.
+    Amqp,
 }
 
-const KNOWN_SCHEMES: &str = "redis://, redis+socket://, sqlite:///, memory://";
+const KNOWN_SCHEMES: &str = "amqp://, redis://, redis+socket://, sqlite:///, memory://";
 const DEFAULT_REDIS_PORT: u16 = 6379;
+const DEFAULT_AMQP_PORT: u16 = 5672;
+const DEFAULT_AMQP_VHOST: &str = "/";
 
 /// A parsed URL with its transport options.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +41,7 @@ pub struct BrokerUrl {
     /// `SQLite`: the file. `redis+socket`: the socket. Memory: the name. Redis: empty.
     path: String,
     db: i64,
+    vhost: String,
 }
 
 impl std::fmt::Debug for BrokerUrl {
@@ -76,6 +81,10 @@ impl BrokerUrl {
             "sqlite" => parts.sqlite(Options::check(Scheme::Sqlite, all)?),
             "redis" => parts.redis(Options::check(Scheme::Redis, all)?),
             "redis+socket" | "socket" => parts.redis_socket(Options::check(Scheme::Redis, all)?),
+            "amqp" | "pyamqp" => parts.amqp(Options::check(Scheme::Amqp, all)?),
+            "amqps" => Err(bad("amqps:// (TLS) is not supported by this version; known: "
+                .to_owned()
+                + KNOWN_SCHEMES)),
             "rediss" => Err(bad("rediss:// (TLS) is not supported by this version; known: "
                 .to_owned()
                 + KNOWN_SCHEMES)),
@@ -123,7 +132,10 @@ impl BrokerUrl {
 
     /// Port, the protocol's own when none was given.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(DEFAULT_REDIS_PORT)
+        self.port.unwrap_or(match self.scheme {
+            Scheme::Amqp => DEFAULT_AMQP_PORT,
+            Scheme::Redis | Scheme::Memory | Scheme::Sqlite => DEFAULT_REDIS_PORT,
+        })
     }
 
     /// `SQLite`: the file; `redis+socket`: the socket; memory: the name; otherwise empty.
@@ -134,6 +146,11 @@ impl BrokerUrl {
     /// Number of the Redis database.
     pub fn db(&self) -> i64 {
         self.db
+    }
+
+    /// `RabbitMQ`'s virtual host, decoded; `/` when none was given.
+    pub fn vhost(&self) -> &str {
+        &self.vhost
     }
 
     /// Names of the server, whatever database and options: two URLs with equal servers share
@@ -251,6 +268,7 @@ impl Parts<'_> {
             port: None,
             path: String::new(),
             db: 0,
+            vhost: String::new(),
         }
     }
 
@@ -285,6 +303,25 @@ impl Parts<'_> {
         Ok(url)
     }
 
+    fn amqp(&self, options: Options) -> Result<BrokerUrl> {
+        let mut url = self.url(Scheme::Amqp, options);
+        let (userinfo, rest) = split_userinfo(self.rest);
+        (url.username, url.password) = credentials(userinfo)?;
+        // One slash ends the host; what follows is the name, further slashes included.
+        let (hostport, path) = rest.split_once('/').unwrap_or((rest, ""));
+        (url.host, url.port) = self.host_and_port(hostport)?;
+        let vhost = match &self.vhost {
+            Some(vhost) => vhost.clone(),
+            None => decoded(path)?,
+        };
+        url.vhost = if vhost.is_empty() {
+            DEFAULT_AMQP_VHOST.to_owned()
+        } else {
+            vhost
+        };
+        Ok(url)
+    }
+
     fn redis_socket(&self, options: Options) -> Result<BrokerUrl> {
         let mut url = self.url(Scheme::Redis, options);
         let (userinfo, rest) = split_userinfo(self.rest);
@@ -303,9 +340,10 @@ impl Parts<'_> {
     fn host_and_port(&self, hostport: &str) -> Result<(String, Option<u16>)> {
         let malformed = || {
             bad(format!(
-                "{:?}: cannot read host and port; expected redis://user:password@host:port/db, \
+                "{:?}: cannot read host and port; expected {}://user:password@host:port/name, \
                  special characters percent-encoded",
-                redacted(self.raw)
+                redacted(self.raw),
+                self.raw.split("://").next().unwrap_or_default()
             ))
         };
         let (host, port) = match hostport.strip_prefix('[') {
@@ -452,7 +490,8 @@ mod tests {
 
     #[test]
     fn refusal_names_what_exists_and_hides_the_password() {
-        assert!(refusal("amqp://guest:guest@h//").contains("known: redis://"));
+        assert!(refusal("sqs://k:s@h").contains("known: amqp://"));
+        assert!(refusal("amqps://h").contains("TLS"));
         assert!(refusal("rediss://h").contains("TLS"));
         assert!(refusal("localhost").contains("known forms"));
         let message = refusal("redis://u:pa/ss@h:port/0");
@@ -477,6 +516,36 @@ mod tests {
         assert_eq!(redacted("sqlite:////a@b/c"), "sqlite:////a@b/c");
         assert_eq!(redacted(":p@h"), "**@h");
         assert!(!format!("{:?}", parse("redis://u:hush@h")).contains("hush"));
+    }
+
+    #[test]
+    fn amqp_url_without_parts_takes_the_defaults() {
+        for raw in ["amqp://", "pyamqp://127.0.0.1", "amqp:///", "amqp://127.0.0.1//"] {
+            let url = parse(raw);
+            assert_eq!(
+                (url.host(), url.port(), url.vhost()),
+                ("127.0.0.1", 5672, "/"),
+                "{raw}"
+            );
+            assert_eq!((url.username(), url.password()), (None, None), "{raw}");
+        }
+    }
+
+    #[test]
+    fn amqp_url_names_its_virtual_host_after_one_slash() {
+        for (raw, vhost) in [
+            ("amqp://h/jobs", "jobs"),
+            ("amqp://h//jobs", "/jobs"),
+            ("amqp://h/%2F", "/"),
+            ("amqp://h/%2Fjobs", "/jobs"),
+            ("amqp://h/a/b", "a/b"),
+            ("amqp://h/jobs?virtual_host=other", "other"),
+        ] {
+            assert_eq!(parse(raw).vhost(), vhost, "{raw}");
+        }
+        let url = parse("amqp://us%40er:p%2Fw@[::1]:5673/v");
+        assert_eq!((url.username(), url.password()), (Some("us@er"), Some("p/w")));
+        assert_eq!((url.host(), url.port()), ("::1", 5673));
     }
 
     #[test]

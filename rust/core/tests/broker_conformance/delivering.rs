@@ -8,7 +8,7 @@ use celeriac_core::broker::{Consumer, Verdict};
 use celeriac_core::time::Deadline;
 use celeriac_core::wire::message::Properties;
 
-use crate::stage::{Fixture, Stage, bodies, in_ms, message, reserve, reserve_now, settle, soon};
+use crate::stage::{Fixture, Stage, bodies, in_ms, reserve, reserve_now, settle, soon};
 
 pub(crate) fn messages_arrive_in_the_order_they_were_published<F: Fixture>() {
     let stage = Stage::<F>::set();
@@ -20,33 +20,34 @@ pub(crate) fn messages_arrive_in_the_order_they_were_published<F: Fixture>() {
     assert!(
         deliveries
             .iter()
-            .all(|delivery| !delivery.redelivered && delivery.queue == "q")
+            .all(|delivery| !delivery.redelivered && delivery.queue == stage.name("q"))
     );
 }
 
 pub(crate) fn headers_properties_and_body_arrive_unchanged<F: Fixture>() {
     let stage = Stage::<F>::set();
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
-    let mut sent = message("", "q", every_byte);
+    let mut sent = stage.message("", "q", every_byte);
     sent.message.properties = Properties {
         content_type: "application/x-python-serialize".to_owned(),
         content_encoding: "binary".to_owned(),
         reply_to: Some("answers".to_owned()),
         delivery_mode: 1,
         expiration: Some("60000".to_owned()),
-        extra: vec![("user_id".to_owned(), r#""guest""#.to_owned())],
+        extra: vec![("app_id".to_owned(), r#""shop""#.to_owned())],
         ..sent.message.properties
     };
     stage.send(sent.clone());
     let arrived = reserve(&*stage.consumer(&["q"]), 1).remove(0);
-    assert_eq!(arrived.message, Ok(sent.message));
+    let message = arrived.message.unwrap();
+    assert_eq!(message, F::as_delivered(sent.message, &message));
     assert_eq!(arrived.target, sent.target);
 }
 
 pub(crate) fn a_body_of_five_mebibytes_arrives_whole<F: Fixture>() {
     let stage = Stage::<F>::set();
     let big: Vec<u8> = (0..5 << 20).map(|index: usize| index.to_le_bytes()[1]).collect();
-    stage.send(message("", "q", big.clone()));
+    stage.send(stage.message("", "q", big.clone()));
     let arrived = reserve(&*stage.consumer(&["q"]), 1).remove(0);
     assert!(
         arrived.message.unwrap().body == big,
@@ -60,16 +61,17 @@ pub(crate) fn an_empty_body_arrives<F: Fixture>() {
     assert_eq!(bodies(&reserve(&*stage.consumer(&["q"]), 1)), [""]);
 }
 
-pub(crate) fn lower_priority_numbers_come_first<F: Fixture>() {
+pub(crate) fn messages_arrive_in_the_order_of_their_priorities<F: Fixture>() {
     let stage = Stage::<F>::set();
+    let spec = F::with_priorities(stage.queue("urgent"));
+    stage.publisher.declare(&spec, soon()).unwrap();
     for priority in [9, 6, 3, 2, 0, 4] {
-        let mut sent = message("", "q", priority.to_string());
+        let mut sent = stage.message("", "urgent", priority.to_string());
         sent.message.properties.priority = Some(priority);
-        stage.send(sent);
+        stage.send_declared(sent);
     }
-    // 0 to 2 are one class, 3 to 5 the next; in a class the order stays.
-    let arrived = reserve(&*stage.consumer(&["q"]), 6);
-    assert_eq!(bodies(&arrived), ["2", "0", "3", "4", "6", "9"]);
+    let consumer = stage.consumer_of(vec![spec], 0);
+    assert_eq!(bodies(&reserve(&*consumer, 6)), F::PRIORITY_ORDER);
 }
 
 pub(crate) fn several_queues_are_served_in_turn<F: Fixture>() {
@@ -92,11 +94,9 @@ pub(crate) fn several_queues_are_served_in_turn<F: Fixture>() {
 pub(crate) fn a_batch_is_no_larger_than_the_room<F: Fixture>() {
     let stage = Stage::<F>::set();
     stage.publish_numbers("q", 10);
-    let consumer = stage.consumer(&["q"]);
-    assert_eq!(
-        bodies(&consumer.reserve(4, soon()).unwrap()),
-        ["0", "1", "2", "3"]
-    );
+    let consumer = stage.bounded_consumer(&["q"], 4);
+    assert_eq!(bodies(&consumer.reserve(3, soon()).unwrap()), ["0", "1", "2"]);
+    assert_eq!(bodies(&consumer.reserve(3, soon()).unwrap()), ["3"]);
     assert_eq!(stage.depth("q"), 6);
 }
 

@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod suite;
+mod amqp;
 mod delivering;
 mod memory;
 mod publishing;
@@ -16,4 +17,8 @@ mod settling;
 mod space;
 mod sqlite;
 mod stage;
+mod storing;
 mod surviving;
+#[path = "../support/amqp.rs"]
+#[expect(dead_code, reason = "each test file uses its part")]
+mod yard;

@@ -32,3 +32,4 @@ impl Fixture for Memory {
 }
 
 conformance!(Memory);
+conformance_of_stores!(Memory);

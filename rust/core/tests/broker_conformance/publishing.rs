@@ -5,7 +5,7 @@ use std::sync::Arc;
 use celeriac_core::error::Error;
 use celeriac_core::ledger::Ledger;
 
-use crate::stage::{Fixture, Stage, message, soon};
+use crate::stage::{Fixture, Stage, soon};
 
 pub(crate) fn every_receipt_is_told_exactly_once<F: Fixture>() {
     let stage = Stage::<F>::set();
@@ -15,7 +15,7 @@ pub(crate) fn every_receipt_is_told_exactly_once<F: Fixture>() {
         let receipt = window.enter("task".into(), 0, soon()).unwrap();
         stage
             .publisher
-            .send(message("", "q", number.to_string()), None, receipt, soon());
+            .send(stage.message("", "q", number.to_string()), None, receipt, soon());
     }
     window.wait_empty(soon()).unwrap();
     assert_eq!(window.pending(), 0);
@@ -38,13 +38,15 @@ pub(crate) fn close_sends_what_is_queued<F: Fixture>() {
     let window = Ledger::new(500, usize::MAX);
     for _ in 0..500 {
         let receipt = window.enter("task".into(), 0, soon()).unwrap();
-        stage.publisher.send(message("", "q", "a"), None, receipt, soon());
+        stage
+            .publisher
+            .send(stage.message("", "q", "a"), None, receipt, soon());
     }
     stage.publisher.close(soon());
     assert_eq!(window.pending(), 0);
     assert_eq!(window.take_failed(), []);
     let other = celeriac_core::broker::open_publisher(&stage.fixture.url()).unwrap();
-    assert_eq!(other.depth("q", soon()).unwrap(), 500);
+    assert_eq!(other.depth(&stage.name("q"), soon()).unwrap(), 500);
 }
 
 pub(crate) fn a_message_after_close_fails_its_receipt<F: Fixture>() {
@@ -56,11 +58,11 @@ pub(crate) fn a_message_after_close_fails_its_receipt<F: Fixture>() {
         let receipt = window.enter("late".into(), 0, soon()).unwrap();
         stage
             .publisher
-            .send(message("", "q", "after"), None, receipt, soon());
+            .send(stage.message("", "q", "after"), None, receipt, soon());
         window.wait_empty(soon()).unwrap();
         let told = Error::Closed { what: "publisher" };
         assert_eq!(window.take_failed(), [(Arc::from("late"), told)]);
     }
     let other = celeriac_core::broker::open_publisher(&stage.fixture.url()).unwrap();
-    assert_eq!(other.depth("q", soon()).unwrap(), 1);
+    assert_eq!(other.depth(&stage.name("q"), soon()).unwrap(), 1);
 }

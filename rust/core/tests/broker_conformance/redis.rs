@@ -18,3 +18,4 @@ impl Fixture for Redis {
 }
 
 conformance!(Redis);
+conformance_of_stores!(Redis);

@@ -1,12 +1,8 @@
 //! What becomes of a delivery.
 
-use bytes::Bytes;
-use celeriac_core::backend::{self, Put};
 use celeriac_core::broker::{Settlement, Verdict};
 
-use crate::stage::{
-    Fixture, Stage, bodies, body, duplicate, in_ms, message, reserve, reserve_now, settle, soon,
-};
+use crate::stage::{Fixture, Stage, bodies, body, duplicate, reserve, reserve_now, settle, soon};
 
 pub(crate) fn an_acked_message_is_gone<F: Fixture>() {
     let stage = Stage::<F>::set();
@@ -17,7 +13,13 @@ pub(crate) fn an_acked_message_is_gone<F: Fixture>() {
     consumer.close(soon());
     assert_eq!(stage.depth("q"), 0);
     assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
-    assert!(stage.publisher.list_aside("q", 10, soon()).unwrap().is_empty());
+    assert!(
+        stage
+            .publisher
+            .list_aside(&stage.name("q"), 10, soon())
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(crate) fn a_rejected_message_is_gone<F: Fixture>() {
@@ -33,18 +35,21 @@ pub(crate) fn a_rejected_message_is_gone<F: Fixture>() {
 pub(crate) fn a_requeued_message_comes_back_in_front_and_redelivered<F: Fixture>() {
     let stage = Stage::<F>::set();
     stage.publish("q", &["a", "b"]);
-    let consumer = stage.consumer(&["q"]);
+    let consumer = stage.bounded_consumer(&["q"], 1);
     let first = reserve(&*consumer, 1);
     settle(&*consumer, first, &Verdict::Requeue);
-    let again = reserve(&*consumer, 2);
-    assert_eq!(bodies(&again), ["a", "b"]);
+    let again = reserve(&*consumer, 1);
+    assert_eq!(bodies(&again), ["a"]);
     assert!(again[0].redelivered);
-    assert!(!again[1].redelivered);
+    settle(&*consumer, again, &Verdict::Ack);
+    let next = reserve(&*consumer, 1);
+    assert_eq!(bodies(&next), ["b"]);
+    assert!(!next[0].redelivered);
 }
 
 pub(crate) fn what_is_set_aside_keeps_message_and_reason<F: Fixture>() {
     let stage = Stage::<F>::set();
-    let sent = message("", "q", "a");
+    let sent = stage.message("", "q", "a");
     stage.send(sent.clone());
     let consumer = stage.consumer(&["q"]);
     let batch = reserve(&*consumer, 1);
@@ -55,7 +60,7 @@ pub(crate) fn what_is_set_aside_keeps_message_and_reason<F: Fixture>() {
     );
     consumer.close(soon());
     assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
-    let kept = stage.publisher.list_aside("q", 10, soon()).unwrap();
+    let kept = stage.publisher.list_aside(&stage.name("q"), 10, soon()).unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].reason, "time limits are not supported");
     assert_eq!(kept[0].target, sent.target);
@@ -68,7 +73,7 @@ pub(crate) fn what_is_set_aside_keeps_message_and_reason<F: Fixture>() {
     assert!(
         stage
             .publisher
-            .list_aside("other", 10, soon())
+            .list_aside(&stage.name("other"), 10, soon())
             .unwrap()
             .is_empty()
     );
@@ -82,73 +87,65 @@ pub(crate) fn what_is_set_aside_can_be_put_back<F: Fixture>() {
         let reason = body(&delivery);
         settle(&*consumer, vec![delivery], &Verdict::SetAside(reason));
     }
-    let kept = stage.publisher.list_aside("q", 10, soon()).unwrap();
+    let kept = stage.publisher.list_aside(&stage.name("q"), 10, soon()).unwrap();
     let tag_of_b = kept.iter().find(|aside| aside.reason == "b").unwrap().tag.clone();
     let tags = [tag_of_b, "no such tag".to_owned()];
-    assert_eq!(stage.publisher.restore_aside("other", &tags, soon()).unwrap(), 0);
-    assert_eq!(stage.publisher.restore_aside("q", &tags, soon()).unwrap(), 1);
-    assert_eq!(stage.publisher.restore_aside("q", &tags, soon()).unwrap(), 0);
+    assert_eq!(
+        stage
+            .publisher
+            .restore_aside(&stage.name("other"), &tags, soon())
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        stage
+            .publisher
+            .restore_aside(&stage.name("q"), &tags, soon())
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        stage
+            .publisher
+            .restore_aside(&stage.name("q"), &tags, soon())
+            .unwrap(),
+        0
+    );
     assert_eq!(bodies(&reserve_now(&*consumer)), ["b"]);
-    assert_eq!(stage.publisher.list_aside("q", 1, soon()).unwrap().len(), 1);
-    assert_eq!(stage.publisher.list_aside("q", 10, soon()).unwrap().len(), 2);
+    assert_eq!(
+        stage
+            .publisher
+            .list_aside(&stage.name("q"), 1, soon())
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        stage
+            .publisher
+            .list_aside(&stage.name("q"), 10, soon())
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 pub(crate) fn a_purge_leaves_what_is_set_aside<F: Fixture>() {
     let stage = Stage::<F>::set();
     stage.publish("q", &["a", "b"]);
-    let consumer = stage.consumer(&["q"]);
+    let consumer = stage.bounded_consumer(&["q"], 1);
     let batch = reserve(&*consumer, 1);
+    consumer.cancel_queue(&stage.name("q"));
     settle(&*consumer, batch, &Verdict::SetAside("kept".to_owned()));
-    assert_eq!(stage.publisher.purge("q", soon()).unwrap(), 1);
-    assert_eq!(stage.publisher.list_aside("q", 10, soon()).unwrap().len(), 1);
-}
-
-pub(crate) fn a_put_is_stored_with_its_ack<F: Fixture>() {
-    let stage = Stage::<F>::set();
-    stage.publish("q", &["a"]);
-    let consumer = stage.consumer(&["q"]);
-    let url = stage.fixture.url();
-    assert!(consumer.stores_results_of(&url.raw));
-    let document = Bytes::from_static(br#"{"status": "SUCCESS", "result": 5}"#);
-    let batch = reserve(&*consumer, 1).into_iter().map(|delivery| Settlement {
-        token: delivery.token,
-        verdict: Verdict::Ack,
-        put: Some(Put {
-            task_id: "some-task".to_owned(),
-            document: document.clone(),
-            is_final: true,
-            expires_s: Some(60),
-        }),
-    });
-    consumer.settle(batch.collect(), soon()).unwrap();
-    let store = backend::open(&url).unwrap();
-    assert_eq!(store.get("some-task", soon()).unwrap(), Some(document));
-    consumer.close(soon());
-    assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
-}
-
-pub(crate) fn a_put_with_an_ack_wakes_who_waits<F: Fixture>() {
-    let stage = Stage::<F>::set();
-    stage.publish("q", &["a"]);
-    let consumer = stage.consumer(&["q"]);
-    let url = stage.fixture.url();
-    assert!(consumer.stores_results_of(&url.raw));
-    let store = backend::open(&url).unwrap();
-    let subscription = store.subscribe("some-task", false, soon()).unwrap();
-    let document = Bytes::from_static(br#"{"status": "SUCCESS", "result": 5}"#);
-    let batch = reserve(&*consumer, 1).into_iter().map(|delivery| Settlement {
-        token: delivery.token,
-        verdict: Verdict::Ack,
-        put: Some(Put {
-            task_id: "some-task".to_owned(),
-            document: document.clone(),
-            is_final: true,
-            expires_s: Some(60),
-        }),
-    });
-    consumer.settle(batch.collect(), soon()).unwrap();
-    // Sooner than any poll.
-    assert_eq!(subscription.next(in_ms(8_000)).unwrap(), Some(document));
+    assert_eq!(stage.publisher.purge(&stage.name("q"), soon()).unwrap(), 1);
+    assert_eq!(
+        stage
+            .publisher
+            .list_aside(&stage.name("q"), 10, soon())
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 pub(crate) fn settling_twice_changes_nothing<F: Fixture>() {
@@ -175,6 +172,7 @@ pub(crate) fn an_old_token_does_not_settle_anothers_lease<F: Fixture>() {
     let (first, second) = (stage.consumer(&["q"]), stage.consumer(&["q"]));
     let lost = reserve(&*first, 1);
     let old = duplicate(&lost[0].token);
+    first.cancel_queue(&stage.name("q"));
     settle(&*first, lost, &Verdict::Requeue);
     let _held = reserve(&*second, 1);
     let late = Settlement {
@@ -184,7 +182,7 @@ pub(crate) fn an_old_token_does_not_settle_anothers_lease<F: Fixture>() {
     };
     first.settle(vec![late], soon()).unwrap();
     second.close(soon());
-    assert_eq!(bodies(&reserve(&*first, 1)), ["a"]);
+    assert_eq!(bodies(&reserve(&*stage.consumer(&["q"]), 1)), ["a"]);
 }
 
 pub(crate) fn an_old_token_does_not_settle_a_later_message<F: Fixture>() {

@@ -22,3 +22,4 @@ impl Fixture for Sqlite {
 }
 
 conformance!(Sqlite);
+conformance_of_stores!(Sqlite);

@@ -22,8 +22,34 @@ pub(crate) trait Fixture: Send + Sync {
     /// only wake-ups explain why something is prompt.
     fn fresh() -> Self;
 
-    /// URL of the name space, options in its query. It is also a result store's.
+    /// URL of the name space, options in its query. It is also a result store's, where the suite
+    /// of stores is run.
     fn url(&self) -> BrokerUrl;
+
+    /// Whether the server hands over, up to the prefetch, what nobody has reserved yet; that
+    /// counts as delivered.
+    const TAKES_AHEAD: bool = false;
+
+    /// The order in which messages of the priorities 9, 6, 3, 2, 0, 4 arrive.
+    ///
+    /// Redis and what follows it: 0 to 2 are one class, 3 to 5 the next; the lowest first, and in
+    /// a class the order stays.
+    const PRIORITY_ORDER: [&str; 6] = ["2", "0", "3", "4", "6", "9"];
+
+    /// A queue that regards priorities, where that is said with its arguments.
+    fn with_priorities(queue: QueueSpec) -> QueueSpec {
+        queue
+    }
+
+    /// What the broker makes of a message on its way; `arrived` says what nobody can foresee.
+    fn as_delivered(sent: Message, _arrived: &Message) -> Message {
+        sent
+    }
+
+    /// The name of a queue or exchange on a server without name spaces.
+    fn name(&self, word: &str) -> String {
+        word.to_owned()
+    }
 
     /// Reserves `room` messages of `queue` with a consumer that dies without a word. Where the
     /// broker outlives processes that is a process of its own: see [`reserve_and_die`].
@@ -41,15 +67,11 @@ pub(crate) fn in_ms(wait_ms: u64) -> Deadline {
 }
 
 pub(crate) fn queue(name: &str) -> QueueSpec {
-    bound(name, "", "")
-}
-
-pub(crate) fn bound(name: &str, exchange: &str, routing_key: &str) -> QueueSpec {
     QueueSpec {
         name: name.to_owned(),
-        exchange: exchange.to_owned(),
+        exchange: String::new(),
         exchange_type: ExchangeType::Direct,
-        routing_key: routing_key.to_owned(),
+        routing_key: String::new(),
         durable: true,
         auto_delete: false,
         arguments: Vec::new(),
@@ -57,7 +79,7 @@ pub(crate) fn bound(name: &str, exchange: &str, routing_key: &str) -> QueueSpec 
 }
 
 /// A message with `body`, to the queue `routing_key` or through `exchange`.
-pub(crate) fn message(exchange: &str, routing_key: &str, body: impl Into<Bytes>) -> Outgoing {
+fn message(exchange: &str, routing_key: &str, body: impl Into<Bytes>) -> Outgoing {
     let tag = uuid::Uuid::new_v4().to_string();
     Outgoing {
         message: Message {
@@ -92,7 +114,36 @@ impl<F: Fixture> Stage<F> {
     pub(crate) fn set() -> Self {
         let fixture = F::fresh();
         let publisher = broker::open_publisher(&fixture.url()).unwrap();
-        Self { fixture, publisher }
+        let stage = Self { fixture, publisher };
+        stage.publisher.declare(&stage.queue("q"), soon()).unwrap();
+        stage
+    }
+
+    pub(crate) fn name(&self, word: &str) -> String {
+        self.fixture.name(word)
+    }
+
+    /// A queue of the default exchange.
+    pub(crate) fn queue(&self, word: &str) -> QueueSpec {
+        queue(&self.name(word))
+    }
+
+    /// A queue that is bound to a direct exchange.
+    pub(crate) fn bound(&self, word: &str, exchange: &str, routing_key: &str) -> QueueSpec {
+        QueueSpec {
+            exchange: self.name(exchange),
+            routing_key: routing_key.to_owned(),
+            ..self.queue(word)
+        }
+    }
+
+    /// A message with `body`, to the queue `routing_key` or through `exchange`.
+    pub(crate) fn message(&self, exchange: &str, routing_key: &str, body: impl Into<Bytes>) -> Outgoing {
+        if exchange.is_empty() {
+            message("", &self.name(routing_key), body)
+        } else {
+            message(&self.name(exchange), routing_key, body)
+        }
     }
 
     /// A consumer without a bound on what is unsettled.
@@ -101,11 +152,23 @@ impl<F: Fixture> Stage<F> {
     }
 
     pub(crate) fn bounded_consumer(&self, queues: &[&str], prefetch: usize) -> Arc<dyn Consumer> {
+        self.consumer_of(queues.iter().map(|word| self.queue(word)).collect(), prefetch)
+    }
+
+    pub(crate) fn consumer_of(&self, queues: Vec<QueueSpec>, prefetch: usize) -> Arc<dyn Consumer> {
         open_consumer(&self.fixture.url(), queues, prefetch)
     }
 
-    /// Sends a message and waits for its confirmation.
+    /// Sends a message, to a queue that is declared before, and waits for its confirmation.
     pub(crate) fn send(&self, outgoing: Outgoing) {
+        if outgoing.target.exchange.is_empty() {
+            let spec = queue(&outgoing.target.routing_key);
+            self.publisher.declare(&spec, soon()).unwrap();
+        }
+        self.send_declared(outgoing);
+    }
+
+    pub(crate) fn send_declared(&self, outgoing: Outgoing) {
         let window = Ledger::new(1, usize::MAX);
         let receipt = window.enter("task".into(), 0, soon()).unwrap();
         self.publisher.send(outgoing, None, receipt, soon());
@@ -116,16 +179,17 @@ impl<F: Fixture> Stage<F> {
     /// Publishes texts to a queue, in order, each confirmed.
     pub(crate) fn publish(&self, queue: &str, bodies: &[&str]) {
         for body in bodies {
-            self.send(message("", queue, (*body).to_owned()));
+            self.send(self.message("", queue, (*body).to_owned()));
         }
     }
 
     /// Publishes `0`, `1`, ... through one window.
     pub(crate) fn publish_numbers(&self, queue: &str, count: usize) {
+        self.publisher.declare(&self.queue(queue), soon()).unwrap();
         let window = Ledger::new(count, usize::MAX);
         for number in 0..count {
             let receipt = window.enter("task".into(), 0, soon()).unwrap();
-            let outgoing = message("", queue, number.to_string());
+            let outgoing = self.message("", queue, number.to_string());
             self.publisher.send(outgoing, None, receipt, soon());
         }
         window.wait_empty(soon()).unwrap();
@@ -133,14 +197,14 @@ impl<F: Fixture> Stage<F> {
     }
 
     pub(crate) fn depth(&self, queue: &str) -> u64 {
-        self.publisher.depth(queue, soon()).unwrap()
+        self.publisher.depth(&self.name(queue), soon()).unwrap()
     }
 }
 
-fn open_consumer(url: &BrokerUrl, queues: &[&str], prefetch: usize) -> Arc<dyn Consumer> {
+fn open_consumer(url: &BrokerUrl, queues: Vec<QueueSpec>, prefetch: usize) -> Arc<dyn Consumer> {
     let config = ConsumerConfig {
         node: "celery@conformance".to_owned(),
-        queues: queues.iter().map(|name| queue(name)).collect(),
+        queues,
         prefetch,
     };
     broker::open_consumer(url, config).unwrap()
@@ -224,7 +288,8 @@ pub(crate) fn reserve_and_die(url: &BrokerUrl, queue: &str, room: usize) {
 fn victim() {
     let url = BrokerUrl::parse(&std::env::var(URL).unwrap(), Vec::new()).unwrap();
     let room: usize = std::env::var(ROOM).unwrap().parse().unwrap();
-    let consumer = open_consumer(&url, &[&std::env::var(QUEUE).unwrap()], 0);
+    // A server that pushes hands over no more than this.
+    let consumer = open_consumer(&url, vec![queue(&std::env::var(QUEUE).unwrap())], room);
     assert_eq!(reserve(&*consumer, room).len(), room);
     std::process::abort();
 }

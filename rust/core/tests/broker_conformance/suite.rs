@@ -23,7 +23,7 @@ macro_rules! conformance {
                 headers_properties_and_body_arrive_unchanged
                 a_body_of_five_mebibytes_arrives_whole
                 an_empty_body_arrives
-                lower_priority_numbers_come_first
+                messages_arrive_in_the_order_of_their_priorities
                 several_queues_are_served_in_turn
                 a_batch_is_no_larger_than_the_room
                 the_prefetch_bounds_what_is_unsettled
@@ -40,8 +40,6 @@ macro_rules! conformance {
                 what_is_set_aside_keeps_message_and_reason
                 what_is_set_aside_can_be_put_back
                 a_purge_leaves_what_is_set_aside
-                a_put_is_stored_with_its_ack
-                a_put_with_an_ack_wakes_who_waits
                 settling_twice_changes_nothing
                 an_old_token_does_not_settle_anothers_lease
                 an_old_token_does_not_settle_a_later_message
@@ -65,6 +63,18 @@ macro_rules! conformance {
                 many_threads_publish_at_once
                 close_sends_what_is_queued
                 a_message_after_close_fails_its_receipt
+            }
+        }
+    };
+}
+
+/// The behaviours of brokers that are result stores, too.
+macro_rules! conformance_of_stores {
+    ($fixture:ty) => {
+        behaviours! { $fixture;
+            storing {
+                a_put_is_stored_with_its_ack
+                a_put_with_an_ack_wakes_who_waits
             }
         }
     };

@@ -7,7 +7,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::{PushKind, RedisResult};
 
-use super::bell::Bell;
 use super::custody::{self, Custody, End, Held, Ledger, millis};
 use super::hub::prefix_of;
 use super::link::{Backoff, Link, Live, OnPush, is_goodbye, wait_for};
@@ -15,6 +14,7 @@ use super::names::{Names, record_suffix};
 use super::routing;
 use super::script;
 use crate::backend::Put;
+use crate::broker::bell::Bell;
 use crate::broker::topology::QueueSpec;
 use crate::broker::url::{BrokerUrl, Scheme};
 use crate::broker::{AckToken, Consumer, ConsumerConfig, Delivery, Settlement, Unsettled, Verdict};

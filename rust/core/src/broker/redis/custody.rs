@@ -317,7 +317,7 @@ impl Custody {
 }
 
 /// Renews, takes over and sweeps until the consumer is gone.
-pub(super) async fn keep(custody: std::sync::Weak<Custody>, ring: Arc<super::bell::Bell>) {
+pub(super) async fn keep(custody: std::sync::Weak<Custody>, ring: Arc<crate::broker::bell::Bell>) {
     let mut next_sweep = crate::time::Deadline::after(Duration::ZERO);
     loop {
         let Some(kept) = custody.upgrade() else {

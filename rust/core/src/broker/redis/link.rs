@@ -11,10 +11,9 @@ use redis::{
 };
 use tokio::time::timeout;
 
+pub(crate) use crate::broker::reconnect::{Backoff, wait_for};
 use crate::broker::url::BrokerUrl;
 use crate::error::{Error, Result};
-use crate::runtime;
-use crate::time::Deadline;
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Ends the wait on a connection that died without a word. Far above what a busy server needs.
@@ -241,68 +240,4 @@ fn passes(kind: ErrorKind, code: Option<&str>) -> bool {
 /// Whether a push says that its connection is gone.
 pub(crate) fn is_goodbye(push: &PushInfo) -> bool {
     push.kind == PushKind::Disconnection
-}
-
-/// Runs `work` on the process's runtime from a thread that is not its own, until `deadline`.
-///
-/// # Errors
-/// What `work` returns, or [`Error::TimedOut`].
-pub(crate) fn wait_for<T>(
-    what: &'static str,
-    deadline: Deadline,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let wait = deadline.left();
-    runtime::handle()?.block_on(async {
-        timeout(wait, work).await.unwrap_or_else(|_| {
-            Err(Error::TimedOut {
-                what,
-                waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            })
-        })
-    })
-}
-
-/// Waits between tries: 0.1 s at first, doubled up to 3 s.
-#[derive(Debug, Default)]
-pub(crate) struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    /// The wait before the next try; none before the first.
-    pub(crate) fn wait(&self) -> Duration {
-        match self.failures {
-            0 => Duration::ZERO,
-            failures => Duration::from_millis(100 << (failures - 1).min(5)).min(Duration::from_secs(3)),
-        }
-    }
-
-    /// A try failed.
-    pub(crate) fn failed(&mut self) {
-        self.failures = self.failures.saturating_add(1);
-    }
-
-    /// A try succeeded.
-    pub(crate) fn succeeded(&mut self) {
-        self.failures = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_and_are_bounded() {
-        let mut backoff = Backoff::default();
-        let mut waits = vec![backoff.wait().as_millis()];
-        for _ in 0..8 {
-            backoff.failed();
-            waits.push(backoff.wait().as_millis());
-        }
-        assert_eq!(waits, [0, 100, 200, 400, 800, 1600, 3000, 3000, 3000]);
-        backoff.succeeded();
-        assert_eq!(backoff.wait(), Duration::ZERO);
-    }
 }

@@ -6,7 +6,6 @@
 //! * `unacked_owner.<consumer>`, a set: the delivery tags it holds;
 //! * `celeriac.aside.<queue>`, a stream: messages set aside, fields `reason` and `message`.
 
-mod bell;
 mod consumer;
 mod custody;
 pub(crate) mod hub;

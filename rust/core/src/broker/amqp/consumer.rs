@@ -1,0 +1,530 @@
+//! Takes messages from `RabbitMQ` and settles them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{FutureExt, join_all};
+use futures_util::stream::StreamExt;
+use lapin::message::Delivery as Letter;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::FieldTable;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use super::custody::{Custody, Held};
+use super::headers::short;
+use super::link::{Fault, Link, Live, Role, open_channel};
+use super::topology::{self, Declaration};
+use super::{aside, properties};
+use crate::broker::bell::Bell;
+use crate::broker::reconnect::{Backoff, wait_for};
+use crate::broker::topology::QueueSpec;
+use crate::broker::url::BrokerUrl;
+use crate::broker::{AckToken, Consumer, ConsumerConfig, Delivery, Settlement, Unsettled, Verdict};
+use crate::error::{Error, Result};
+use crate::runtime;
+use crate::time::Deadline;
+use crate::wire::message::Target;
+
+/// Deliveries handed out at once.
+const MAX_RESERVED: usize = 1_024;
+/// How often a waiting reservation looks whether its connection still stands.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long leaving a queue may take.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
+
+/// The consumer of one URL.
+#[derive(Debug)]
+pub(super) struct AmqpConsumer {
+    /// Per queue at the server, in all here. AMQP's largest stands for "unlimited".
+    prefetch: u16,
+    link: Link,
+    /// For what is set aside: the server stops connections that publish when it has an alarm, and
+    /// this must not stop acks.
+    aside: Link,
+    custody: Mutex<Custody>,
+    bell: Bell,
+    turn: Mutex<Turn>,
+    arriving: tokio::sync::Mutex<()>,
+    is_closed: AtomicBool,
+}
+
+/// What is consumed.
+#[derive(Debug, Default)]
+struct Turn {
+    queues: Vec<QueueSpec>,
+    streams: Vec<Stream>,
+    /// The channel of the streams.
+    serial: u64,
+    /// Rotates, so that no queue is always first.
+    first: usize,
+    backoff: Backoff,
+}
+
+/// What arrives from one queue; lapin keeps it until it is asked for, the server's prefetch
+/// bounds it.
+#[derive(Debug)]
+struct Stream {
+    queue: String,
+    consumer: lapin::Consumer,
+}
+
+impl AmqpConsumer {
+    pub(super) fn open(url: &BrokerUrl, config: ConsumerConfig) -> Result<Self> {
+        let prefetch = match config.prefetch {
+            0 => u16::MAX,
+            prefetch => u16::try_from(prefetch).unwrap_or(u16::MAX),
+        };
+        Ok(Self {
+            prefetch,
+            link: Link::new(url, &config.node, Role::Plain)?,
+            aside: Link::new(url, &format!("{} (sets aside)", config.node), Role::Confirms)?,
+            custody: Mutex::default(),
+            bell: Bell::default(),
+            turn: Mutex::new(Turn {
+                queues: config.queues,
+                ..Turn::default()
+            }),
+            arriving: tokio::sync::Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits until there is something, `deadline` passes or somebody interrupts.
+    async fn reserve_until(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        loop {
+            if self.bell.take_interruption() {
+                return Ok(Vec::new());
+            }
+            if self.is_closed.load(Ordering::SeqCst) {
+                return Err(Error::Closed { what: "consumer" });
+            }
+            self.ready(deadline).await?;
+            let free = usize::from(self.prefetch).saturating_sub(self.custody.lock().len());
+            let room = room.min(free).min(MAX_RESERVED);
+            let wait = LOOK_AGAIN.min(deadline.left());
+            tokio::select! {
+                biased;
+                found = std::future::poll_fn(|context| self.poll_take(context, room)), if room > 0 => {
+                    let found = found?;
+                    if !found.is_empty() {
+                        return Ok(found);
+                    }
+                }
+                () = self.bell.wait(wait) => {}
+            }
+            if deadline.has_passed() {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    /// Sees to it that every queue is consumed.
+    async fn ready(&self, deadline: Deadline) -> Result<()> {
+        if self.is_consuming() {
+            return Ok(());
+        }
+        let wait = self.turn.lock().backoff.jittered().min(deadline.left());
+        tokio::time::sleep(wait).await;
+        let done = self.arrive().await;
+        let mut turn = self.turn.lock();
+        match &done {
+            Ok(()) => turn.backoff.succeeded(),
+            Err(_) => turn.backoff.failed(),
+        }
+        done
+    }
+
+    fn is_consuming(&self) -> bool {
+        let turn = self.turn.lock();
+        self.link.is_usable(turn.serial) && turn.missing().is_empty()
+    }
+
+    async fn arrive(&self) -> Result<()> {
+        let _one_arrives = self.arriving.lock().await;
+        let live = self.link.live().await?;
+        if self.turn.lock().serial != live.serial {
+            self.begin(&live).await.map_err(|fault| self.link.error(&fault))?;
+        }
+        let missing = self.turn.lock().missing();
+        for queue in &missing {
+            self.consume(&live, queue).await?;
+        }
+        if !missing.is_empty() {
+            let settled = self.settle_down(&live, &missing).await;
+            settled.map_err(|fault| self.link.error(&fault))?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, live: &Live) -> Result<(), Fault> {
+        self.set_qos(live).await?;
+        self.custody.lock().begin(live.serial);
+        let mut turn = self.turn.lock();
+        turn.serial = live.serial;
+        turn.streams.clear();
+        Ok(())
+    }
+
+    /// For each consumer that follows on the channel; RabbitMQ 4 knows no other way.
+    async fn set_qos(&self, live: &Live) -> Result<(), Fault> {
+        let options = BasicQosOptions { global: false };
+        Ok(live.channel.basic_qos(self.prefetch, options).await?)
+    }
+
+    async fn consume(&self, live: &Live, queue: &QueueSpec) -> Result<()> {
+        let declaration = Declaration::of(queue)?;
+        // Over a channel of its own: a refusal closes it, and ours carries deliveries.
+        let begun = async {
+            let channel = open_channel(&live.connection, Role::Plain).await?;
+            declaration.make(&channel).await?;
+            channel.close(200, "done".into()).await?;
+            let consumer = live.channel.basic_consume(
+                declaration.queue.clone(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            );
+            Ok::<_, Fault>(consumer.await?)
+        };
+        let consumer = begun.await.map_err(|fault| self.link.error(&fault))?;
+        self.turn.lock().streams.push(Stream {
+            queue: queue.name.clone(),
+            consumer,
+        });
+        Ok(())
+    }
+
+    /// Waits for the first deliveries of queues that have some, so that the first reservation
+    /// takes from all of them in turn. A queue answers after it has delivered, a channel after
+    /// it has passed that on.
+    async fn settle_down(&self, live: &Live, queues: &[QueueSpec]) -> Result<(), Fault> {
+        for queue in queues {
+            let name = short("the name of a queue", &queue.name);
+            if let Ok(name) = name {
+                topology::depth(&live.channel, name).await?;
+            }
+        }
+        self.set_qos(live).await
+    }
+
+    /// Takes what has arrived, one of each queue in turn. Ready with nothing when a queue is not
+    /// consumed any more: the server has cancelled us (the queue was deleted, its leader moved).
+    fn poll_take(&self, context: &mut Context<'_>, room: usize) -> Poll<Result<Vec<Delivery>>> {
+        let mut turn = self.turn.lock();
+        let serial = turn.serial;
+        let count = turn.streams.len();
+        turn.first = turn.first.wrapping_add(1);
+        let first = turn.first;
+        let mut found = Vec::new();
+        let mut ended = Vec::new();
+        let mut is_more = count > 0;
+        while is_more {
+            is_more = false;
+            for at in (0..count).map(|step| (first + step) % count) {
+                if found.len() == room {
+                    break;
+                }
+                let stream = &mut turn.streams[at];
+                match stream.consumer.poll_next_unpin(context) {
+                    Poll::Ready(Some(Ok(letter))) => {
+                        is_more = true;
+                        found.push((stream.queue.clone(), letter));
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        return Poll::Ready(Err(self.link.error(&error.into())));
+                    }
+                    Poll::Ready(None) if !ended.contains(&at) => ended.push(at),
+                    Poll::Ready(None) | Poll::Pending => {}
+                }
+            }
+        }
+        ended.sort_unstable();
+        for at in ended.iter().rev() {
+            let stream = turn.streams.remove(*at);
+            tracing::warn!(queue = %stream.queue, "the server has ended the consuming of a queue; it begins again");
+        }
+        drop(turn);
+        if found.is_empty() && ended.is_empty() {
+            return Poll::Pending;
+        }
+        let found = found
+            .into_iter()
+            .map(|(queue, letter)| self.hand_out(serial, queue, letter))
+            .collect();
+        Poll::Ready(Ok(found))
+    }
+
+    fn hand_out(&self, serial: u64, queue: String, letter: Letter) -> Delivery {
+        let tag = letter.delivery_tag;
+        let body = Bytes::from(letter.data);
+        let held = Held {
+            queue: queue.clone(),
+            exchange: letter.exchange.to_string(),
+            routing_key: letter.routing_key.to_string(),
+            properties: letter.properties,
+            body: body.clone(),
+        };
+        let delivery = Delivery {
+            message: Ok(properties::from_amqp(&held.properties, body, tag)),
+            target: Target {
+                exchange: held.exchange.clone(),
+                routing_key: held.routing_key.clone(),
+            },
+            queue,
+            redelivered: letter.redelivered,
+            token: AckToken {
+                tag: tag.to_string(),
+                epoch: serial,
+            },
+        };
+        self.custody.lock().enter(tag, held);
+        delivery
+    }
+
+    /// Sorts settlements into what the server is to be told. What belongs to an older connection,
+    /// or is settled already, is passed over: the server delivers the one again, and has
+    /// forgotten the other.
+    async fn plan(&self, batch: Vec<Settlement>, deadline: Deadline) -> (Words, Option<Unsettled>) {
+        let mut words = Words::default();
+        let mut left = Vec::new();
+        let mut trouble = None;
+        for settlement in batch {
+            let Some((tag, held)) = self.take(&settlement.token) else {
+                continue;
+            };
+            match &settlement.verdict {
+                Verdict::Ack => words.acks.push(tag),
+                Verdict::Requeue => drop(words.nacks.insert(tag, true)),
+                Verdict::Reject => drop(words.nacks.insert(tag, false)),
+                Verdict::SetAside(reason) => match self.set_aside(&held, reason, deadline).await {
+                    Ok(()) => words.acks.push(tag),
+                    Err(error) => {
+                        self.custody.lock().give_back(tag, held);
+                        trouble = Some(error);
+                        left.push(settlement);
+                    }
+                },
+            }
+        }
+        words.acks.sort_unstable();
+        let unsettled = trouble.map(|error| Unsettled { error, batch: left });
+        (words, unsettled)
+    }
+
+    fn take(&self, token: &AckToken) -> Option<(u64, Held)> {
+        let tag = token.tag.parse().ok()?;
+        let mut custody = self.custody.lock();
+        if custody.serial() != token.epoch {
+            return None;
+        }
+        custody.take(tag).map(|held| (tag, held))
+    }
+
+    async fn set_aside(&self, held: &Held, reason: &str, deadline: Deadline) -> Result<()> {
+        let wait = deadline.left();
+        timeout(wait, aside::put(&self.aside, held, reason))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::TimedOut {
+                    what: "setting a message aside",
+                    waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                })
+            })
+    }
+
+    /// Tells the server. A connection that is lost meanwhile has lost nothing else: what is not
+    /// settled is delivered again.
+    async fn say(&self, words: Words) -> Result<(), Fault> {
+        if words.acks.is_empty() && words.nacks.is_empty() {
+            return Ok(());
+        }
+        let serial = self.custody.lock().serial();
+        let Some(live) = self.link.current(serial) else {
+            tracing::warn!(
+                messages = words.count(),
+                "settled after their connection was lost: they come again"
+            );
+            return Ok(());
+        };
+        let channel = &live.channel;
+        let is_handed_back = words.nacks.values().any(|requeue| *requeue);
+        let nacks = words.nacks.iter().map(|(&tag, &requeue)| {
+            let options = BasicNackOptions {
+                multiple: false,
+                requeue,
+            };
+            channel.basic_nack(tag, options)
+        });
+        let (up_to, others) = {
+            let mut custody = self.custody.lock();
+            for &tag in words.nacks.keys() {
+                custody.settled(tag);
+            }
+            custody.ack_plan(&words.acks)
+        };
+        let up_to = up_to.map(|tag| (tag, true));
+        let acks = up_to
+            .into_iter()
+            .chain(others.into_iter().map(|tag| (tag, false)))
+            .map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple }));
+        // First what an ack up to a tag must not cover.
+        for done in join_all(nacks).await {
+            done?;
+        }
+        for done in join_all(acks).await {
+            done?;
+        }
+        if is_handed_back {
+            // An answer says that what was handed back is in its queue again.
+            self.set_qos(&live).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_until(&self, batch: Vec<Settlement>, deadline: Deadline) -> Option<Unsettled> {
+        let (words, unsettled) = self.plan(batch, deadline).await;
+        let count = words.count();
+        match timeout(deadline.left(), self.say(words)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => {
+                let error = self.link.error(&fault);
+                tracing::warn!(%error, messages = count, "the connection was lost while settling: some messages come again");
+            }
+            // They are queued in front of the socket, in order.
+            Err(_) => tracing::warn!(messages = count, "the server is slow to take what was settled"),
+        }
+        unsettled
+    }
+
+    /// Ends the consuming of a queue; what had arrived and was not handed out goes back.
+    async fn leave(&self, live: &Live, mut stream: Stream) -> Result<(), Fault> {
+        let tag = stream.consumer.tag();
+        live.channel
+            .basic_cancel(tag, BasicCancelOptions::default())
+            .await?;
+        while let Some(Some(Ok(letter))) = stream.consumer.next().now_or_never() {
+            let options = BasicNackOptions {
+                multiple: false,
+                requeue: true,
+            };
+            live.channel.basic_nack(letter.delivery_tag, options).await?;
+            self.custody.lock().settled(letter.delivery_tag);
+        }
+        self.set_qos(live).await
+    }
+}
+
+impl Turn {
+    /// The queues that are not consumed.
+    fn missing(&self) -> Vec<QueueSpec> {
+        let is_consumed = |queue: &&QueueSpec| !self.streams.iter().any(|stream| stream.queue == queue.name);
+        self.queues.iter().filter(is_consumed).cloned().collect()
+    }
+}
+
+/// What the server is to be told: tags to ack, ascending; tags to nack, and whether they go back.
+#[derive(Debug, Default)]
+struct Words {
+    acks: Vec<u64>,
+    nacks: BTreeMap<u64, bool>,
+}
+
+impl Words {
+    fn count(&self) -> usize {
+        self.acks.len() + self.nacks.len()
+    }
+}
+
+impl Consumer for AmqpConsumer {
+    fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        // The connection has deadlines of its own: one that is open when ours passes is used.
+        runtime::handle()?.block_on(self.reserve_until(room, deadline))
+    }
+
+    fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {
+        if batch.iter().any(|settlement| settlement.put.is_some()) {
+            let error = Error::Unsupported {
+                feature: "storing results together with acks on AMQP".to_owned(),
+            };
+            return Err(Unsettled { error, batch });
+        }
+        let handle = match runtime::handle() {
+            Ok(handle) => handle,
+            Err(error) => return Err(Unsettled { error, batch }),
+        };
+        let unsettled = handle.block_on(self.settle_until(batch, deadline));
+        self.bell.ring();
+        unsettled.map_or(Ok(()), Err)
+    }
+
+    fn stores_results_of(&self, _result_url: &str) -> bool {
+        false
+    }
+
+    fn interrupt(&self) {
+        self.bell.interrupt();
+    }
+
+    fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        let before = {
+            let mut turn = self.turn.lock();
+            let before = turn.queues.clone();
+            turn.queues.retain(|known| known.name != queue.name);
+            turn.queues.push(queue.clone());
+            before
+        };
+        let added = wait_for("adding a queue", deadline, self.arrive());
+        if added.is_err() {
+            self.turn.lock().queues = before;
+        }
+        self.bell.ring();
+        added
+    }
+
+    fn cancel_queue(&self, queue: &str) {
+        let stream = {
+            let mut turn = self.turn.lock();
+            turn.queues.retain(|known| known.name != queue);
+            let at = turn.streams.iter().position(|stream| stream.queue == queue);
+            at.map(|at| (turn.serial, turn.streams.remove(at)))
+        };
+        let Some((serial, stream)) = stream else {
+            return;
+        };
+        let Some(live) = self.link.current(serial) else {
+            return;
+        };
+        let left = wait_for("leaving a queue", Deadline::after(CANCEL_WITHIN), async {
+            let left = self.leave(&live, stream).await;
+            left.map_err(|fault| self.link.error(&fault))
+        });
+        if let Err(error) = left {
+            tracing::warn!(queue, %error, "what had arrived of a queue goes back when the connection ends");
+        }
+    }
+
+    fn close(&self, deadline: Deadline) {
+        if self.is_closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.bell.ring();
+        let closed = wait_for("closing a consumer", deadline, async {
+            self.link.close().await;
+            self.aside.close().await;
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the server notices by itself that the consumer has gone");
+        }
+        self.turn.lock().streams.clear();
+    }
+}

@@ -1,0 +1,161 @@
+//! What a consumer holds of one connection, and which of its delivery tags are settled.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+
+/// A delivery as it came, so that it can be set aside as it came.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) queue: String,
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Bytes,
+}
+
+/// The deliveries of one channel. Those of an older one are gone with it: the server delivers
+/// them again.
+#[derive(Debug, Default)]
+pub(super) struct Custody {
+    serial: u64,
+    held: HashMap<u64, Held>,
+    settled: Ranges,
+}
+
+impl Custody {
+    /// Begins anew with a channel, unless it is the one that is known.
+    pub(super) fn begin(&mut self, serial: u64) {
+        if self.serial != serial {
+            *self = Self {
+                serial,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The channel's number.
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// How many deliveries are handed out and not settled.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// A delivery is handed out.
+    pub(super) fn enter(&mut self, tag: u64, held: Held) {
+        self.held.insert(tag, held);
+    }
+
+    /// Takes the right to settle a delivery; `None` when somebody had it already.
+    pub(super) fn take(&mut self, tag: u64) -> Option<Held> {
+        self.held.remove(&tag)
+    }
+
+    /// Gives it back: settling failed before the server heard of it.
+    pub(super) fn give_back(&mut self, tag: u64, held: Held) {
+        self.held.insert(tag, held);
+    }
+
+    /// Notes tags that are settled in a way of their own.
+    pub(super) fn settled(&mut self, tag: u64) {
+        self.settled.insert(tag);
+    }
+
+    /// How to ack `tags` (ascending) in the fewest words: up to which tag everything is settled,
+    /// and the tags that need a word each.
+    ///
+    /// Tags that were delivered and not handed out yet are not settled, so that nothing is acked
+    /// over them.
+    pub(super) fn ack_plan(&mut self, tags: &[u64]) -> (Option<u64>, Vec<u64>) {
+        for &tag in tags {
+            self.settled.insert(tag);
+        }
+        let done = self.settled.from_one();
+        let (below, beyond): (Vec<u64>, Vec<u64>) = tags.iter().partition(|&&tag| tag <= done);
+        (below.last().copied(), beyond)
+    }
+}
+
+/// A set of numbers from 1 as ranges: as long as there are few gaps it is small.
+#[derive(Debug, Default)]
+struct Ranges(BTreeMap<u64, u64>);
+
+impl Ranges {
+    fn insert(&mut self, number: u64) {
+        let before = self.0.range(..=number).next_back().map(|(&from, &to)| (from, to));
+        let (mut from, mut to) = (number, number);
+        if let Some((earlier, end)) = before {
+            if end >= number {
+                return;
+            }
+            if end + 1 == number {
+                from = earlier;
+            }
+        }
+        if let Some(end) = self.0.remove(&(number + 1)) {
+            to = end;
+        }
+        self.0.insert(from, to);
+    }
+
+    /// The greatest number up to which none is missing; 0 when 1 is.
+    fn from_one(&self) -> u64 {
+        match self.0.first_key_value() {
+            Some((1, &to)) => to,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tags_without_a_gap_are_acked_with_one_word() {
+        let mut custody = Custody::default();
+        assert_eq!(custody.ack_plan(&[1, 2, 3]), (Some(3), vec![]));
+        assert_eq!(custody.ack_plan(&[5, 6]), (None, vec![5, 6]));
+        assert_eq!(custody.ack_plan(&[4]), (Some(4), vec![]));
+        assert_eq!(custody.ack_plan(&[7, 9]), (Some(7), vec![9]));
+    }
+
+    #[test]
+    fn what_was_settled_otherwise_closes_a_gap() {
+        let mut custody = Custody::default();
+        custody.settled(2);
+        assert_eq!(custody.ack_plan(&[1, 3]), (Some(3), vec![]));
+    }
+
+    #[test]
+    fn a_new_channel_begins_with_nothing() {
+        let mut custody = Custody::default();
+        custody.begin(1);
+        assert_eq!(custody.ack_plan(&[1]), (Some(1), vec![]));
+        custody.begin(2);
+        assert_eq!(custody.ack_plan(&[2]), (None, vec![2]));
+        assert_eq!(custody.serial(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_know_the_first_gap(numbers in prop::collection::vec(1_u64..40, 0..60)) {
+            let mut ranges = Ranges::default();
+            let mut model = BTreeSet::new();
+            for number in numbers {
+                ranges.insert(number);
+                model.insert(number);
+                let first_gap = (1..).find(|number| !model.contains(number)).unwrap();
+                prop_assert_eq!(ranges.from_one(), first_gap - 1);
+            }
+        }
+    }
+}

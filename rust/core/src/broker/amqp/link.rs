@@ -1,0 +1,306 @@
+//! Connections to `RabbitMQ`: how they are opened, and what their errors mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::ConfirmSelectOptions;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::broker::url::BrokerUrl;
+use crate::error::{Error, Result};
+
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Seconds. A peer that is silent for two of them is gone. Our heartbeats need no Python, so
+/// that they may be closer than Celery's 120 s.
+const DEFAULT_HEARTBEAT_S: u64 = 10;
+/// An answer to a question that the server answers at once. Far above what a busy one needs.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Publishes, each message confirmed.
+    Confirms,
+    /// Everything else.
+    Plain,
+}
+
+/// One connection at a time to one server, opened when needed, replaced when lost.
+pub(super) struct Link {
+    uri: AMQPUri,
+    name: String,
+    redacted: String,
+    connect_timeout: Duration,
+    role: Role,
+    state: Mutex<State>,
+    dialing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Live>,
+    opened: u64,
+}
+
+/// An open channel, its connection and its number. A channel that the server closed comes back
+/// with a new number over the same connection.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) serial: u64,
+    pub(super) connection: Arc<Connection>,
+    pub(super) channel: Channel,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("url", &self.redacted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A connection to be; nothing is opened. `name` is what the server's operator sees.
+    ///
+    /// # Errors
+    /// [`Error::BadUrl`] when the URL's options cannot be used.
+    pub(super) fn new(url: &BrokerUrl, name: &str, role: Role) -> Result<Self> {
+        let heartbeat_s = url.options.count("heartbeat")?.unwrap_or(DEFAULT_HEARTBEAT_S);
+        let heartbeat = u16::try_from(heartbeat_s).map_err(|_| Error::BadUrl {
+            detail: format!(
+                "transport option \"heartbeat\" is a number of seconds, at most 65535, not {heartbeat_s}"
+            ),
+        })?;
+        let connect_timeout = url.options.seconds("connect_timeout")?;
+        let uri = AMQPUri {
+            scheme: AMQPScheme::AMQP,
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: url.username().unwrap_or("guest").to_owned(),
+                    password: url.password().unwrap_or("guest").to_owned(),
+                },
+                // Compat: kombu connects to the IPv4 address for this name (transport/pyamqp.py).
+                host: match url.host() {
+                    "localhost" => "127.0.0.1".to_owned(),
+                    host => host.to_owned(),
+                },
+                port: url.port(),
+            },
+            vhost: url.vhost().to_owned(),
+            query: AMQPQueryString {
+                heartbeat: Some(heartbeat),
+                ..AMQPQueryString::default()
+            },
+        };
+        Ok(Self {
+            uri,
+            name: name.to_owned(),
+            redacted: url.redacted(),
+            connect_timeout: connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            role,
+            state: Mutex::default(),
+            dialing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The open channel, or a new one; over a new connection if need be.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] or [`Error::Refused`] with the server's words.
+    pub(super) async fn live(&self) -> Result<Live> {
+        if let Some(live) = self.usable() {
+            return Ok(live);
+        }
+        let _one_opens = self.dialing.lock().await;
+        if let Some(live) = self.usable() {
+            return Ok(live);
+        }
+        let known = self.state.lock().current.clone();
+        let known = known
+            .map(|live| live.connection)
+            .filter(|connection| connection.status().connected());
+        // Twice: for the connection, then for the rest of the greeting.
+        let opened = timeout(self.connect_timeout.saturating_mul(2), self.open(known))
+            .await
+            .map_err(|_| self.disconnected("no answer to the greeting"))??;
+        self.state.lock().current = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// The open channel with this number, as long as it stands.
+    pub(super) fn current(&self, serial: u64) -> Option<Live> {
+        self.usable().filter(|live| live.serial == serial)
+    }
+
+    /// Whether the channel with this number stands.
+    pub(super) fn is_usable(&self, serial: u64) -> bool {
+        self.current(serial).is_some()
+    }
+
+    fn usable(&self) -> Option<Live> {
+        self.state
+            .lock()
+            .current
+            .clone()
+            .filter(|live| live.connection.status().connected() && live.channel.status().connected())
+    }
+
+    async fn open(&self, known: Option<Arc<Connection>>) -> Result<Live> {
+        let connection = match known {
+            Some(connection) => connection,
+            None => Arc::new(self.dial().await?),
+        };
+        let opened = open_channel(&connection, self.role).await;
+        let channel = opened.map_err(|fault| self.error(&fault))?;
+        let mut state = self.state.lock();
+        state.opened += 1;
+        Ok(Live {
+            serial: state.opened,
+            connection,
+            channel,
+        })
+    }
+
+    async fn dial(&self) -> Result<Connection> {
+        let properties = ConnectionProperties::default()
+            .with_connection_name(self.name.as_str().into())
+            .with_client_property("product".into(), "celeriac".into())
+            .with_client_property("product_version".into(), env!("CARGO_PKG_VERSION").into());
+        let dialed = timeout(
+            self.connect_timeout,
+            Connection::connect_uri(self.uri.clone(), properties),
+        );
+        match dialed.await {
+            Err(_) => Err(self.disconnected(&format!(
+                "no answer within {} s",
+                self.connect_timeout.as_secs_f64()
+            ))),
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.greeting_error(&Fault(error))),
+        }
+    }
+
+    /// What a server says to a client that it does not let in, with what to do about it.
+    fn greeting_error(&self, fault: &Fault) -> Error {
+        let remedy = match fault.kind() {
+            Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
+                "check user name and password in the URL"
+            }
+            Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => {
+                "check the virtual host in the URL, and the user's permissions in it \
+                 (rabbitmqctl add_vhost, set_permissions)"
+            }
+            _ => return self.disconnected(&fault.0.to_string()),
+        };
+        self.refused(&format!("{}; {remedy}", fault.words()), false)
+    }
+
+    /// Says goodbye, in order, so that the server has carried out all that came before.
+    pub(super) async fn close(&self) {
+        let Some(live) = self.state.lock().current.take() else {
+            return;
+        };
+        for done in [
+            live.channel.close(200, "bye".into()).await,
+            live.connection.close(200, "bye".into()).await,
+        ] {
+            if let Err(error) = done {
+                tracing::debug!(url = %self.redacted, %error, "the connection was gone before it was closed");
+            }
+        }
+    }
+
+    fn disconnected(&self, cause: &str) -> Error {
+        Error::Disconnected {
+            url: self.redacted.clone(),
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// The server's refusal.
+    pub(super) fn refused(&self, cause: &str, passing: bool) -> Error {
+        Error::Refused {
+            url: self.redacted.clone(),
+            cause: cause.to_owned(),
+            passing,
+        }
+    }
+
+    /// Translates a failure: cause, and what to do about it.
+    pub(super) fn error(&self, fault: &Fault) -> Error {
+        let remedy = match fault.kind() {
+            Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) => "declare it first, or correct its name",
+            Some(AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) => {
+                "declare it with the arguments it has, or delete it on the server; a message must be \
+                 within the server's max_message_size"
+            }
+            Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
+                "give the user this permission (rabbitmqctl set_permissions)"
+            }
+            Some(AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)) => {
+                "another connection owns it exclusively: use another name"
+            }
+            Some(AMQPErrorKind::Soft(_)) => "see the server's log",
+            Some(AMQPErrorKind::Hard(_)) | None => return self.disconnected(&fault.0.to_string()),
+        };
+        self.refused(&format!("{}; {remedy}", fault.words()), false)
+    }
+}
+
+/// Opens a channel for a role.
+pub(super) async fn open_channel(connection: &Connection, role: Role) -> Result<Channel, Fault> {
+    let channel = connection.create_channel().await?;
+    if role == Role::Confirms {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    }
+    Ok(channel)
+}
+
+/// A failure as lapin tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Fault(lapin::Error);
+
+impl From<lapin::Error> for Fault {
+    fn from(error: lapin::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl Fault {
+    fn kind(&self) -> Option<&AMQPErrorKind> {
+        match self.0.kind() {
+            ErrorKind::ProtocolError(error) => Some(error.kind()),
+            _ => None,
+        }
+    }
+
+    /// The server's words.
+    pub(super) fn words(&self) -> String {
+        match self.0.kind() {
+            ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+            _ => self.0.to_string(),
+        }
+    }
+
+    /// Whether the server refused something and closed the channel, not the connection.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.kind(), Some(AMQPErrorKind::Soft(_)))
+    }
+
+    /// Whether the server knows no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self.kind(), Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
+    }
+}

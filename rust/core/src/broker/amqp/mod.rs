@@ -1,0 +1,32 @@
+//! `RabbitMQ`, spoken to as Celery speaks to it. The only room that names lapin.
+//!
+//! lapin's own recovery stays off: it forgets what was published and not confirmed. A lost
+//! connection is replaced by a new one here, the topology declared again, queues consumed again,
+//! and what was not confirmed sent again.
+//!
+//! One queue is ours: `celeriac.aside.<queue>`, durable, made with the first message that is set
+//! aside.
+
+mod aside;
+mod consumer;
+mod custody;
+mod headers;
+mod link;
+mod properties;
+mod publisher;
+mod sender;
+mod topology;
+
+use std::sync::Arc;
+
+use super::url::BrokerUrl;
+use super::{Consumer, ConsumerConfig, Publisher};
+use crate::error::Result;
+
+pub(super) fn publisher(url: &BrokerUrl) -> Result<Arc<dyn Publisher>> {
+    Ok(Arc::new(publisher::AmqpPublisher::open(url)?))
+}
+
+pub(super) fn consumer(url: &BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
+    Ok(Arc::new(consumer::AmqpConsumer::open(url, config)?))
+}

@@ -1,45 +1,121 @@
 """Run a command with the servers its tests need.
 
-``python tools/services.py -- COMMAND...`` uses the Redis that answers on 127.0.0.1:6379; where none
-does, it starts one of its own on a free port (installing Debian's package if need be) and stops it
-afterwards. The command finds the server in ``CELERIAC_TEST_REDIS``, a URL without a database. A
-server that cannot be had is a failure, never a skip.
+``python tools/services.py -- COMMAND...`` uses the Redis that answers on 127.0.0.1:6379 and the
+RabbitMQ on 127.0.0.1:5672; where one does not, it starts one of its own on a free port (installing
+Debian's package if need be) and stops it afterwards. The command finds them in
+``CELERIAC_TEST_REDIS``, a URL without a database, and ``CELERIAC_TEST_AMQP``, a URL with a virtual
+host. A server that cannot be had is a failure, never a skip.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFAULT_PORT = 6379
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 
 
-def answers(port: int) -> bool:
-    """Whether a Redis answers PING on a port of this machine.
+@dataclass(frozen=True)
+class Server:
+    """What is to be known of a kind of server.
+
+    Attributes:
+        package: Debian's package, and the name of its program.
+        port: Where it listens by default.
+        hello: What to say to it.
+        answer: How its answer begins.
+        folders: Where its program may be, beside ``PATH``.
+    """
+
+    package: str
+    port: int
+    hello: bytes
+    answer: bytes
+    folders: str
+
+    def answers(self, port: int) -> bool:
+        """Whether this kind of server answers on a port of this machine.
+
+        Args:
+            port: TCP port on 127.0.0.1.
+
+        Returns:
+            False when nothing, or something else, is there.
+        """
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+                connection.sendall(self.hello)
+                return connection.recv(16).startswith(self.answer)
+        except OSError:
+            return False
+
+    def program(self) -> str:
+        """Path of the program, installed from Debian's packages if it is missing.
+
+        Returns:
+            The path.
+        """
+        # The folders first: what Debian puts into `PATH` may be a wrapper for root.
+        places = f"{self.folders}:{os.environ['PATH']}"
+        found = shutil.which(self.package, path=places)
+        if found:
+            return found
+        install(self.package)
+        return shutil.which(self.package, path=places) or sys.exit(
+            f"services: {self.package} is still missing"
+        )
+
+    def wait_for(self, process: subprocess.Popen[bytes], port: int) -> None:
+        """Wait until a server that was just started answers.
+
+        Args:
+            process: Its process.
+            port: Its port.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(
+                    f"services: {self.package} did not answer on port {port} in {START_TIMEOUT_S} s"
+                )
+            time.sleep(0.05)
+
+
+REDIS = Server("redis-server", 6379, b"PING\r\n", b"+PONG", "/usr/sbin:/usr/local/bin")
+# Its answer is the method connection.start, in a frame of channel 0.
+RABBITMQ = Server(
+    "rabbitmq-server", 5672, b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00", "/usr/lib/rabbitmq/bin"
+)
+
+
+def install(package: str) -> None:
+    """Install a package of Debian.
 
     Args:
-        port: TCP port on 127.0.0.1.
-
-    Returns:
-        True after ``+PONG``; False when nothing, or something else, is there.
+        package: Its name.
     """
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
+    if not shutil.which("apt-get"):
+        sys.exit(f"services: no {package} here, and no apt-get to install it; install it yourself")
+    print(f"services: installing Debian's {package}", flush=True)
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    # No service is started by the package: ours has a folder and a port of its own.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    subprocess.run([*as_root, "apt-get", "update", "-qq"], check=True, env=environment)
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
+    subprocess.run([*as_root, *command], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 def free_port() -> int:
@@ -54,60 +130,81 @@ def free_port() -> int:
         return port
 
 
-def redis_server() -> str:
-    """Path of the redis-server program, installed from Debian's packages if it is missing.
+@contextmanager
+def running(
+    server: Server, arguments: list[str], environment: dict[str, str], port: int
+) -> Iterator[None]:
+    """A server while it is needed.
 
-    Returns:
-        The path.
+    Args:
+        server: Its kind.
+        arguments: Of its command line.
+        environment: Added to ours.
+        port: Where it will answer.
+
+    Yields:
+        Nothing: it answers.
     """
-    found = shutil.which("redis-server", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/bin")
-    if found:
-        return found
-    if not shutil.which("apt-get"):
-        sys.exit(
-            "services: no redis-server here, and no apt-get to install it; install Redis >= 6.2"
-        )
-    print("services: installing Debian's redis-server", flush=True)
-    as_root = [] if os.geteuid() == 0 else ["sudo"]
-    # No service is started by the package: ours has a folder and a port of its own.
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    subprocess.run([*as_root, "apt-get", "update", "-qq"], check=True, env=environment)
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "redis-server"]
-    subprocess.run([*as_root, *install], check=True, env=environment, stdout=subprocess.DEVNULL)
-    return shutil.which("redis-server") or sys.exit("services: redis-server is still missing")
+    process = subprocess.Popen(
+        [server.program(), *arguments],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+    try:
+        server.wait_for(process, port)
+        yield
+    finally:
+        # Its whole session: a server may be a script around others.
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=START_TIMEOUT_S)
 
 
 @contextmanager
-def own_redis() -> Iterator[int]:
+def own_redis() -> Iterator[str]:
     """A Redis of our own, stopped and removed on leaving.
 
     Yields:
-        Its port.
+        Its URL.
     """
-    program, port = redis_server(), free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="celeriac-redis-") as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        try:
-            wait_until_it_answers(server, port)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(timeout=START_TIMEOUT_S)
+        with running(REDIS, options, {}, port):
+            yield f"redis://127.0.0.1:{port}"
 
 
-def wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until a server that was just started answers.
+@contextmanager
+def own_rabbitmq() -> Iterator[str]:
+    """A RabbitMQ of our own, stopped and removed on leaving.
 
-    Args:
-        server: Its process.
-        port: Its port.
+    Yields:
+        Its URL.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not answers(port):
-        if server.poll() is not None or time.monotonic() > deadline:
-            sys.exit(f"services: redis-server did not answer on port {port} in {START_TIMEOUT_S} s")
-        time.sleep(0.05)
+    port, names_port = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="celeriac-rabbitmq-") as folder:
+        environment = {
+            # Erlang keeps its cookie there.
+            "HOME": folder,
+            "ERL_EPMD_PORT": str(names_port),
+            "RABBITMQ_NODENAME": f"celeriac-{port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": folder,
+            "RABBITMQ_LOG_BASE": folder,
+            "RABBITMQ_LOGS": str(Path(folder, "server.log")),
+            "RABBITMQ_PID_FILE": str(Path(folder, "pid")),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(Path(folder, "plugins")),
+            "RABBITMQ_CONFIG_FILE": str(Path(folder, "rabbitmq")),
+        }
+        try:
+            with running(RABBITMQ, [], environment, port):
+                yield f"amqp://guest:guest@127.0.0.1:{port}//"
+        finally:
+            # Erlang's name server has a session of its own, and outlives the node.
+            stop = ["epmd", "-port", str(names_port), "-kill"]
+            subprocess.run(stop, check=False, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
@@ -120,11 +217,28 @@ def redis() -> Iterator[str]:
     given = os.environ.get("CELERIAC_TEST_REDIS")
     if given:
         yield given
-    elif answers(DEFAULT_PORT):
-        yield f"redis://127.0.0.1:{DEFAULT_PORT}"
+    elif REDIS.answers(REDIS.port):
+        yield f"redis://127.0.0.1:{REDIS.port}"
     else:
-        with own_redis() as port:
-            yield f"redis://127.0.0.1:{port}"
+        with own_redis() as url:
+            yield url
+
+
+@contextmanager
+def rabbitmq() -> Iterator[str]:
+    """A RabbitMQ to test against.
+
+    Yields:
+        Its URL, with the virtual host ``/``.
+    """
+    given = os.environ.get("CELERIAC_TEST_AMQP")
+    if given:
+        yield given
+    elif RABBITMQ.answers(RABBITMQ.port):
+        yield f"amqp://guest:guest@127.0.0.1:{RABBITMQ.port}//"
+    else:
+        with own_rabbitmq() as url:
+            yield url
 
 
 def main(arguments: list[str]) -> int:
@@ -138,8 +252,9 @@ def main(arguments: list[str]) -> int:
     """
     if arguments[:1] != ["--"] or len(arguments) == 1:
         sys.exit("usage: services.py -- COMMAND...")
-    with redis() as url:
-        environment = {**os.environ, "CELERIAC_TEST_REDIS": url}
+    with redis() as redis_url, rabbitmq() as amqp_url:
+        urls = {"CELERIAC_TEST_REDIS": redis_url, "CELERIAC_TEST_AMQP": amqp_url}
+        environment = {**os.environ, **urls}
         return subprocess.run(arguments[1:], check=False, env=environment).returncode
 
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken assumption ends the test")]
 
 #[path = "support/proxy.rs"]
+#[expect(dead_code, reason = "each test file uses its part")]
 mod proxy;
 #[path = "support/redis.rs"]
 mod space;

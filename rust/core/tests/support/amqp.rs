@@ -1,8 +1,16 @@
 //! The `RabbitMQ` of the tests, and names of each test's own on it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bytes::Bytes;
+use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
 use celeriac_core::broker::url::BrokerUrl;
+use celeriac_core::broker::{Consumer, Delivery, Publisher, Settlement, Verdict};
+use celeriac_core::error::Error;
+use celeriac_core::ledger::Ledger;
+use celeriac_core::time::Deadline;
+use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 
@@ -77,6 +85,100 @@ impl Yard {
             done
         })
     }
+}
+
+pub(crate) fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+pub(crate) fn in_ms(wait_ms: u64) -> Deadline {
+    Deadline::after(Duration::from_millis(wait_ms))
+}
+
+/// A durable queue of the default exchange.
+pub(crate) fn queue(name: &str) -> QueueSpec {
+    QueueSpec {
+        name: name.to_owned(),
+        exchange: String::new(),
+        exchange_type: ExchangeType::Direct,
+        routing_key: String::new(),
+        durable: true,
+        auto_delete: false,
+        arguments: Vec::new(),
+    }
+}
+
+/// A message to a queue; its id is its body.
+pub(crate) fn message(queue: &str, id: &str) -> Outgoing {
+    Outgoing {
+        message: Message {
+            headers: Bytes::from(format!(r#"{{"lang": "py", "task": "add", "id": "{id}"}}"#)),
+            properties: Properties {
+                content_type: "application/json".to_owned(),
+                content_encoding: "utf-8".to_owned(),
+                correlation_id: Some(id.to_owned()),
+                reply_to: None,
+                delivery_mode: 2,
+                priority: None,
+                expiration: None,
+                delivery_tag: id.to_owned(),
+                extra: Vec::new(),
+            },
+            body: Bytes::copy_from_slice(id.as_bytes()),
+        },
+        target: Target {
+            exchange: String::new(),
+            routing_key: queue.to_owned(),
+        },
+    }
+}
+
+/// Messages with the bodies `0`, `1`, ...
+pub(crate) fn numbered(queue: &str, count: usize) -> Vec<Outgoing> {
+    (0..count)
+        .map(|number| message(queue, &number.to_string()))
+        .collect()
+}
+
+/// Sends through one window, and waits; what failed.
+pub(crate) fn send_all(publisher: &dyn Publisher, messages: Vec<Outgoing>) -> Vec<(Arc<str>, Error)> {
+    let window = Ledger::new(messages.len(), usize::MAX);
+    for outgoing in messages {
+        let id: Arc<str> = outgoing.message.properties.delivery_tag.as_str().into();
+        let receipt = window.enter(id, 0, soon()).unwrap();
+        publisher.send(outgoing, None, receipt, soon());
+    }
+    window.wait_empty(soon()).unwrap();
+    window.take_failed()
+}
+
+/// Reserves until there are `count` deliveries.
+pub(crate) fn reserve(consumer: &dyn Consumer, count: usize) -> Vec<Delivery> {
+    let deadline = soon();
+    let mut all = Vec::new();
+    while all.len() < count {
+        match consumer.reserve(count - all.len(), deadline) {
+            Ok(found) => all.extend(found),
+            // Only a broken connection passes.
+            Err(error) => assert!(matches!(error, Error::Disconnected { .. }), "{error}"),
+        }
+        assert!(!deadline.has_passed(), "{} of {count} arrived", all.len());
+    }
+    all
+}
+
+pub(crate) fn body(delivery: &Delivery) -> String {
+    let message = delivery.message.as_ref().unwrap();
+    String::from_utf8(message.body.to_vec()).unwrap()
+}
+
+pub(crate) fn settle(consumer: &dyn Consumer, deliveries: Vec<Delivery>, verdict: &Verdict) {
+    let batch = deliveries.into_iter().map(|delivery| Settlement {
+        token: delivery.token,
+        verdict: verdict.clone(),
+        put: None,
+    });
+    consumer.settle(batch.collect(), soon()).unwrap();
 }
 
 impl Drop for Yard {

@@ -38,6 +38,13 @@ impl Proxy {
         }
     }
 
+    /// Says something to the clients as if the server had; only while that is silent.
+    pub(crate) fn inject(&self, bytes: &[u8]) {
+        for client in self.open.lock().unwrap().iter_mut().step_by(2) {
+            client.write_all(bytes).unwrap();
+        }
+    }
+
     /// How many connections were opened and not cut.
     pub(crate) fn connections(&self) -> usize {
         self.open.lock().unwrap().len() / 2

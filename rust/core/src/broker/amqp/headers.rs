@@ -17,13 +17,13 @@ use crate::error::{Error, Result};
 /// [`Error::Malformed`] for text that is no object; [`Error::Unencodable`] for what a table cannot
 /// carry: integers beyond 64 bits, names beyond 255 bytes.
 pub(super) fn table(text: &[u8]) -> Result<FieldTable> {
-    match value(text)? {
-        AMQPValue::FieldTable(table) => Ok(table),
-        _ => Err(Error::Malformed {
-            what: "headers",
-            detail: "expected an object".to_owned(),
-        }),
+    if let AMQPValue::FieldTable(table) = value(text)? {
+        return Ok(table);
     }
+    Err(Error::Malformed {
+        what: "headers",
+        detail: "expected an object".to_owned(),
+    })
 }
 
 /// One value that is JSON text.
@@ -31,7 +31,16 @@ pub(super) fn table(text: &[u8]) -> Result<FieldTable> {
 /// # Errors
 /// As [`table`].
 pub(super) fn value(text: &[u8]) -> Result<AMQPValue> {
-    json::from_slice(text, Seed, Limits::default())
+    let read = json::from_slice(text, Seed, Limits::default());
+    // What the visitor below refuses is good JSON.
+    if let Err(Error::Malformed {
+        what: "value",
+        detail,
+    }) = read
+    {
+        return Err(Error::Unencodable { detail });
+    }
+    read
 }
 
 /// A text that AMQP holds in at most 255 bytes.

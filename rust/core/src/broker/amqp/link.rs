@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::ConfirmSelectOptions;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use parking_lot::Mutex;
@@ -279,19 +279,21 @@ impl From<lapin::Error> for Fault {
 }
 
 impl Fault {
-    fn kind(&self) -> Option<&AMQPErrorKind> {
-        match self.0.kind() {
-            ErrorKind::ProtocolError(error) => Some(error.kind()),
-            _ => None,
+    fn said(&self) -> Option<&AMQPError> {
+        if let ErrorKind::ProtocolError(error) = self.0.kind() {
+            return Some(error);
         }
+        None
+    }
+
+    fn kind(&self) -> Option<&AMQPErrorKind> {
+        self.said().map(AMQPError::kind)
     }
 
     /// The server's words.
     pub(super) fn words(&self) -> String {
-        match self.0.kind() {
-            ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-            _ => self.0.to_string(),
-        }
+        self.said()
+            .map_or_else(|| self.0.to_string(), |error| error.get_message().to_string())
     }
 
     /// Whether the server refused something and closed the channel, not the connection.

@@ -12,9 +12,11 @@ mod consumer;
 mod custody;
 mod headers;
 mod link;
+mod parcel;
 mod properties;
 mod publisher;
 mod sender;
+mod settling;
 mod topology;
 
 use std::sync::Arc;

@@ -11,7 +11,8 @@ use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
 use super::headers::short;
 use super::link::{Fault, Link, Role, open_channel};
-use super::sender::{self, Mandatory, Parcel, Shared};
+use super::parcel::{Mandatory, Parcel};
+use super::sender::{self, Shared};
 use super::topology::Declaration;
 use super::{aside, topology};
 use crate::broker::reconnect::wait_for;

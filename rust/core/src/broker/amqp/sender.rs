@@ -7,27 +7,22 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use lapin::Confirmation;
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Confirmation};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::headers::short;
 use super::link::{ANSWER_WITHIN, Fault, Link, Live, Role, open_channel};
-use super::properties;
+use super::parcel::{Mandatory, Parcel};
 use super::topology::Declaration;
 use crate::broker::reconnect::Backoff;
 use crate::broker::topology::QueueSpec;
 use crate::error::{Error, Result};
-use crate::ledger::Receipt;
 use crate::time::Deadline;
-use crate::wire::message::Outgoing;
 
 /// Messages that are published and not confirmed. More waits, which bounds what lapin queues.
 const MAX_IN_FLIGHT: usize = 4_096;
@@ -37,91 +32,6 @@ const MAX_IN_FLIGHT_BYTES: usize = 16 << 20;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a broken channel may take to tell what it broke.
 const WRECKAGE_WITHIN: Duration = Duration::from_secs(1);
-
-/// Which messages must reach a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mandatory {
-    /// Those that name a queue: an event nobody listens to is legal.
-    ToQueues,
-    /// All.
-    All,
-    /// None.
-    Never,
-}
-
-/// A message on its way.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    exchange: ShortString,
-    routing_key: ShortString,
-    properties: BasicProperties,
-    body: Bytes,
-    bytes: usize,
-    receipt: Receipt,
-    pub(super) deadline: Deadline,
-    /// Wait that the caller granted, for the error that says so.
-    granted: Duration,
-    /// The server may have it.
-    was_sent: bool,
-    /// The server has found no queue for it.
-    was_returned: bool,
-}
-
-impl Parcel {
-    /// Encodes a message; done by the caller's thread. Tells the receipt when that fails.
-    pub(super) fn new(outgoing: &Outgoing, receipt: Receipt, deadline: Deadline) -> Option<Self> {
-        match encode(outgoing) {
-            Ok((exchange, routing_key, properties)) => Some(Self {
-                exchange,
-                routing_key,
-                properties,
-                body: outgoing.message.body.clone(),
-                bytes: outgoing.message.body.len() + outgoing.message.headers.len(),
-                receipt,
-                deadline,
-                granted: deadline.left(),
-                was_sent: false,
-                was_returned: false,
-            }),
-            Err(error) => {
-                receipt.fail(error);
-                None
-            }
-        }
-    }
-
-    /// Fails the receipt.
-    pub(super) fn fail(self, error: Error) {
-        self.receipt.fail(error);
-    }
-
-    /// Time is over: nobody knows, or the server was never reached.
-    fn give_up(self, cause: Error) {
-        let waited_ms = u64::try_from(self.granted.as_millis()).unwrap_or(u64::MAX);
-        self.receipt.fail(if self.was_sent {
-            Error::Unconfirmed { waited_ms }
-        } else {
-            cause
-        });
-    }
-
-    /// Whether `message` is a copy of this one.
-    fn is(&self, message: &BasicReturnMessage) -> bool {
-        let copy = &message.delivery;
-        self.routing_key == copy.routing_key
-            && self.exchange == copy.exchange
-            && self.properties.correlation_id() == copy.properties.correlation_id()
-            && self.body == copy.data
-    }
-}
-
-fn encode(outgoing: &Outgoing) -> Result<(ShortString, ShortString, BasicProperties)> {
-    Ok((
-        short("the name of an exchange", &outgoing.target.exchange)?,
-        short("a routing key", &outgoing.target.routing_key)?,
-        properties::to_amqp(&outgoing.message)?,
-    ))
-}
 
 /// What the sending task and its publisher both use.
 #[derive(Debug)]
@@ -442,10 +352,10 @@ impl Sender {
         };
         let link = &self.shared.link;
         if parcel.was_returned {
-            let cause = unroutable(&parcel);
+            let cause = parcel.unroutable();
             parcel.fail(link.refused(&cause, false));
         } else if is_acked {
-            parcel.receipt.confirm();
+            parcel.confirm();
         } else {
             let cause = "the queue did not take the message (it is full, or has lost its majority)";
             parcel.fail(link.refused(cause, true));
@@ -508,14 +418,6 @@ impl Sender {
         }
         innocent
     }
-}
-
-fn unroutable(parcel: &Parcel) -> String {
-    let (exchange, key) = (parcel.exchange.as_str(), parcel.routing_key.as_str());
-    if exchange.is_empty() {
-        return format!("there is no queue {key:?}; declare it first");
-    }
-    format!("no queue is bound to exchange {exchange:?} with routing key {key:?}; declare one")
 }
 
 /// The longest a caller waits for an answer that the server gives at once.

@@ -1,0 +1,146 @@
+//! Tells `RabbitMQ` what becomes of deliveries.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use tokio::time::timeout;
+
+use super::aside;
+use super::consumer::AmqpConsumer;
+use super::custody::Held;
+use super::link::Fault;
+use crate::broker::{AckToken, Settlement, Unsettled, Verdict};
+use crate::error::{Error, Result};
+use crate::time::Deadline;
+
+impl AmqpConsumer {
+    /// Sorts settlements into what the server is to be told. What belongs to an older connection,
+    /// or is settled already, is passed over: the server delivers the one again, and has
+    /// forgotten the other.
+    async fn plan(&self, batch: Vec<Settlement>, deadline: Deadline) -> (Words, Option<Unsettled>) {
+        let mut words = Words::default();
+        let mut left = Vec::new();
+        let mut trouble = None;
+        for settlement in batch {
+            let Some((tag, held)) = self.take(&settlement.token) else {
+                continue;
+            };
+            match &settlement.verdict {
+                Verdict::Ack => words.acks.push(tag),
+                Verdict::Requeue => drop(words.nacks.insert(tag, true)),
+                Verdict::Reject => drop(words.nacks.insert(tag, false)),
+                Verdict::SetAside(reason) => match self.set_aside(&held, reason, deadline).await {
+                    Ok(()) => words.acks.push(tag),
+                    Err(error) => {
+                        self.custody.lock().give_back(tag, held);
+                        trouble = Some(error);
+                        left.push(settlement);
+                    }
+                },
+            }
+        }
+        words.acks.sort_unstable();
+        let unsettled = trouble.map(|error| Unsettled { error, batch: left });
+        (words, unsettled)
+    }
+
+    fn take(&self, token: &AckToken) -> Option<(u64, Held)> {
+        let tag = token.tag.parse().ok()?;
+        let mut custody = self.custody.lock();
+        if custody.serial() != token.epoch {
+            return None;
+        }
+        custody.take(tag).map(|held| (tag, held))
+    }
+
+    async fn set_aside(&self, held: &Held, reason: &str, deadline: Deadline) -> Result<()> {
+        let wait = deadline.left();
+        timeout(wait, aside::put(&self.aside, held, reason))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::TimedOut {
+                    what: "setting a message aside",
+                    waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                })
+            })
+    }
+
+    /// Tells the server. A connection that is lost meanwhile has lost nothing else: what is not
+    /// settled is delivered again.
+    async fn say(&self, words: Words) -> Result<(), Fault> {
+        if words.acks.is_empty() && words.nacks.is_empty() {
+            return Ok(());
+        }
+        let serial = self.custody.lock().serial();
+        let Some(live) = self.link.current(serial) else {
+            tracing::warn!(
+                messages = words.count(),
+                "settled after their connection was lost: they come again"
+            );
+            return Ok(());
+        };
+        let channel = &live.channel;
+        let is_handed_back = words.nacks.values().any(|requeue| *requeue);
+        let nacks = words.nacks.iter().map(|(&tag, &requeue)| {
+            let options = BasicNackOptions {
+                multiple: false,
+                requeue,
+            };
+            channel.basic_nack(tag, options)
+        });
+        let (up_to, others) = {
+            let mut custody = self.custody.lock();
+            for &tag in words.nacks.keys() {
+                custody.settled(tag);
+            }
+            custody.ack_plan(&words.acks)
+        };
+        let up_to = up_to.map(|tag| (tag, true));
+        let acks = up_to
+            .into_iter()
+            .chain(others.into_iter().map(|tag| (tag, false)))
+            .map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple }));
+        // First what an ack up to a tag must not cover.
+        for done in join_all(nacks).await {
+            done?;
+        }
+        for done in join_all(acks).await {
+            done?;
+        }
+        if is_handed_back {
+            // An answer says that what was handed back is in its queue again.
+            self.set_qos(&live).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries a batch out; what comes back could not be set aside before `deadline`.
+    pub(super) async fn settle_until(&self, batch: Vec<Settlement>, deadline: Deadline) -> Option<Unsettled> {
+        let (words, unsettled) = self.plan(batch, deadline).await;
+        let count = words.count();
+        match timeout(deadline.left(), self.say(words)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => {
+                let error = self.link.error(&fault);
+                tracing::warn!(%error, messages = count, "the connection was lost while settling: some messages come again");
+            }
+            // They are queued in front of the socket, in order.
+            Err(_) => tracing::warn!(messages = count, "the server is slow to take what was settled"),
+        }
+        unsettled
+    }
+}
+
+/// What the server is to be told: tags to ack, ascending; tags to nack, and whether they go back.
+#[derive(Debug, Default)]
+struct Words {
+    acks: Vec<u64>,
+    nacks: BTreeMap<u64, bool>,
+}
+
+impl Words {
+    fn count(&self) -> usize {
+        self.acks.len() + self.nacks.len()
+    }
+}

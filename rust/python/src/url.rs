@@ -63,7 +63,7 @@ pub(crate) fn broker_url(
 pub(crate) fn is_local(url: &BrokerUrl) -> bool {
     match url.scheme() {
         Scheme::Memory | Scheme::Sqlite => true,
-        Scheme::Redis => false,
+        Scheme::Redis | Scheme::Amqp => false,
     }
 }
 

@@ -28,7 +28,7 @@ demo: build ## Start a worker on the embedded default, send tasks, watch them, s
 	python examples/demo/run.py
 
 test: build lint types contracts rust-lint rust-test ## Every check there is.
-	$(call step,pytest: everything, on Redis and beside the real Celery)
+	$(call step,pytest: everything, on Redis, RabbitMQ and beside the real Celery)
 	python tools/services.py -- pytest tests
 
 check: build lint types contracts ## The fast tier: lints, types, contracts, unit tests.
@@ -66,7 +66,7 @@ rust-lint: ## clippy on everything, warnings are errors.
 	$(call step,cargo clippy)
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 
-rust-test: setup ## Rust tests, with Redis, and doc tests.
+rust-test: setup ## Rust tests, with Redis and RabbitMQ, and doc tests.
 	$(call step,Rust tests)
 	python tools/services.py -- tools/rust_tests.sh
 	cargo test --locked --quiet -p celeriac-core --doc

@@ -33,10 +33,19 @@ class RemoteError(Exception):
 
 
 def environment(flavour: str, url: str, queue: str) -> dict[str, str]:
-    """Variables for a process of one flavour; nothing of the caller's Celery settings leaks in."""
+    """Variables for a process of one flavour; nothing of the caller's Celery settings leaks in.
+
+    `url` is the broker's; after a blank follows the result store's, where that is another.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CELER")}
     path = os.pathsep.join([str(FOLDER), str(ROOT / "python")])
-    names = {"INTEROP_FLAVOUR": flavour, "INTEROP_URL": url, "INTEROP_QUEUE": queue}
+    broker, _, results = url.partition(" ")
+    names = {
+        "INTEROP_FLAVOUR": flavour,
+        "INTEROP_URL": broker,
+        "INTEROP_RESULTS": results or broker,
+        "INTEROP_QUEUE": queue,
+    }
     return {**kept, **names, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 

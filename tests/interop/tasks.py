@@ -9,17 +9,19 @@ import errors
 flavour = importlib.import_module(os.environ["INTEROP_FLAVOUR"])
 exceptions = importlib.import_module(os.environ["INTEROP_FLAVOUR"] + ".exceptions")
 
-app = flavour.Celery("interop", broker=os.environ["INTEROP_URL"], backend=os.environ["INTEROP_URL"])
+broker = os.environ["INTEROP_URL"]
+app = flavour.Celery("interop", broker=broker, backend=os.environ["INTEROP_RESULTS"])
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["INTEROP_QUEUE"],
+)
+if broker.startswith("redis"):
     # Soon: a dead worker's messages are seen again after this, by workers of both kinds.
-    broker_transport_options={
+    app.conf.broker_transport_options = {
         "visibility_timeout": 3,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
-    },
-)
+    }
 
 
 @app.task

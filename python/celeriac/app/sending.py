@@ -177,22 +177,31 @@ class Sender:
         own = tuple([options.pop(key, None) for key in _ROUTING])
         serializer = options.pop("serializer", None)
         ignore = options.get("ignore_result")
-        key = (name, route_name, own, serializer, ignore) if router.is_static else None
+        parts = (name, route_name, own, serializer, ignore, task_type is not None)
+        key = parts if router.is_static else None
         found = self._prepared.get(key) if key is not None and _is_hashable(key) else None
         if found is not None:
             return found
         given = {k: v for k, v in zip(_ROUTING, own, strict=True) if v is not None}
         routed = router.route(given, route_name, args, kwargs, task_type=task_type)
         serializer = serializer or routed.pop("serializer", None) or app.conf.task_serializer
+        if routed.get("priority") is None:
+            routed["priority"] = self._default_priority(given, task_type)
         made = self._made(name, routed, serializer, ignore)
         if key is not None and _is_hashable(key) and len(self._prepared) < _MAX_PREPARED:
             self._prepared[key] = made
         return made
 
+    def _default_priority(self, given: Mapping[str, Any], task_type: Any) -> int | None:
+        default: int | None = self.app.conf.task_default_priority
+        # Compat: on AMQP kombu writes the priority 0 where Celery names none, and leaves it out
+        # where a task is called with a queue of the caller's (Router.route keeps its None).
+        is_left_out = given.get("queue") and task_type is not None
+        return 0 if default is None and not is_left_out else default
+
     def _made(self, name: str, routed: Mapping[str, Any], serializer: str, ignore: Any) -> Prepared:
         app = self.app
         where = destination(routed, app.conf)
-        priority = routed.get("priority")
         common = message.Common(
             task=name,
             origin=anon_nodename(),
@@ -205,7 +214,7 @@ class Sender:
             timelimit=(None, None),
             ignore_result=ignore,
             delivery_mode=where.delivery_mode,
-            priority=app.conf.task_default_priority if priority is None else priority,
+            priority=routed.get("priority"),
             repr_max_levels=app.conf.task_repr_maxlevels,
         )
         fields = common._asdict()

@@ -155,7 +155,8 @@ impl RedisConsumer {
     /// Reserves in the round trip of a settlement of so many, while there is a backlog. What
     /// fails here fails again, and is told, where somebody waits for it.
     async fn reserve_more(&self, live: &Live, settled: usize) {
-        let room = self.free(settled).min(MAX_RESERVED);
+        // No more than the caller will have room for: what waits for its eta takes none of it.
+        let room = settled.min(self.free(settled)).min(MAX_RESERVED);
         let is_wanted = self.reserves_ahead.load(Ordering::SeqCst) && self.has_backlog.load(Ordering::SeqCst);
         if !is_wanted || room == 0 {
             return;

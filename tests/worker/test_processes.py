@@ -214,6 +214,14 @@ def test_nothing_short_waits_behind_something_long(folder, client):
         assert long.get(timeout=GET_S)
 
 
+def test_tasks_that_wait_for_their_eta_do_not_hold_up_the_rest(folder, client):
+    with Running(folder, "-P", "solo") as worker:
+        worker.ready()
+        for number in range(20):
+            send(client, "add", number, 1, countdown=600)
+        assert send(client, "add", 1, 2).get(timeout=GET_S) == 3
+
+
 @pytest.mark.parametrize("pool_size", ["1", "3"])
 def test_no_process_outlives_a_killed_worker(folder, client, pool_size):
     with Running(folder, "-c", pool_size) as worker:

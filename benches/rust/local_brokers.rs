@@ -67,6 +67,7 @@ fn consumer(url: &BrokerUrl) -> Arc<dyn Consumer> {
         node: "celery@bench".to_owned(),
         queues: vec![queue],
         prefetch: 0,
+        eta_room: 0,
     };
     broker::open_consumer(url, config).unwrap()
 }

@@ -160,6 +160,7 @@ fn consumer(queue: &QueueSpec) -> Arc<dyn Consumer> {
         node: "celery@bench".to_owned(),
         queues: vec![queue.clone()],
         prefetch: 400,
+        eta_room: 0,
     };
     broker::open_consumer(&url(""), config).unwrap()
 }

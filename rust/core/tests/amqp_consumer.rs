@@ -25,6 +25,7 @@ fn consumer(url: &BrokerUrl, queues: Vec<QueueSpec>) -> Arc<dyn Consumer> {
         node: "celery@test".to_owned(),
         queues,
         prefetch: 400,
+        eta_room: 0,
     };
     broker::open_consumer(url, config).unwrap()
 }
@@ -121,6 +122,25 @@ fn acks_leave_exactly_what_was_not_acked() {
         .map(|delivery| (delivery.queue.clone(), body(delivery)))
         .collect();
     assert!(back.is_superset(&kept));
+}
+
+#[test]
+fn the_window_is_the_prefetch_again_when_etas_have_come() {
+    let (yard, name, publisher) = filled(400);
+    let config = ConsumerConfig {
+        node: "celery@test".to_owned(),
+        queues: vec![queue(&name)],
+        prefetch: 4,
+        eta_room: 1_000,
+    };
+    let consumer = broker::open_consumer(&yard.url(""), config).unwrap();
+    let waiting: Vec<_> = (0..50).flat_map(|_| reserve(&*consumer, 4)).collect();
+    settle(&*consumer, waiting, &Verdict::Ack);
+    for _ in 0..30 {
+        settle(&*consumer, reserve(&*consumer, 4), &Verdict::Ack);
+    }
+    // 320 are settled; what the server has pushed beside them is the prefetch.
+    assert!(publisher.depth(&name, soon()).unwrap() >= 76);
 }
 
 #[test]

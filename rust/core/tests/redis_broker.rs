@@ -85,6 +85,7 @@ fn consumer(url: &BrokerUrl) -> Arc<dyn Consumer> {
         node: "celery@test".to_owned(),
         queues: vec![queue("q")],
         prefetch: 0,
+        eta_room: 0,
     };
     broker::open_consumer(url, config).unwrap()
 }

@@ -103,17 +103,18 @@ impl Intake {
         logs::install();
         let open = || {
             let url = broker_url(py, url, options)?;
-            let consumer_config = ConsumerConfig {
-                node,
-                queues: queue_specs(queues)?,
-                prefetch,
-            };
-            let consumer = broker::open_consumer(&url, consumer_config)?;
             let config = Config {
                 prefetch,
                 eta_horizon_s,
                 ..Config::default()
             };
+            let consumer_config = ConsumerConfig {
+                node,
+                queues: queue_specs(queues)?,
+                prefetch,
+                eta_room: config.eta_room,
+            };
+            let consumer = broker::open_consumer(&url, consumer_config)?;
             let results = results.map(results_of).transpose()?;
             let intake = intake::Intake::new(consumer, results, SystemClock::shared(), &config)?;
             Ok(Homebound::new(Arc::new(intake), "intake"))

@@ -299,11 +299,7 @@ impl MemoryConsumer {
             name,
             space,
             owner: LAST_OWNER.fetch_add(1, Ordering::Relaxed) + 1,
-            prefetch: if config.prefetch == 0 {
-                usize::MAX
-            } else {
-                config.prefetch
-            },
+            prefetch: config.most(usize::MAX),
             held: AtomicUsize::new(0),
             queues: Mutex::new(config.queues.into_iter().map(|queue| queue.name).collect()),
             is_interrupted: AtomicBool::new(false),

@@ -198,6 +198,19 @@ pub struct ConsumerConfig {
     pub queues: Vec<QueueSpec>,
     /// How many deliveries may be unsettled; 0 is unlimited (capped by the broker).
     pub prefetch: usize,
+    /// How many more may be, when the caller asks for them: it holds as many that wait for their
+    /// eta, and has room for others meanwhile.
+    pub eta_room: usize,
+}
+
+impl ConsumerConfig {
+    /// How many deliveries may be unsettled at most; `unlimited` where the user sets no limit.
+    pub fn most(&self, unlimited: usize) -> usize {
+        match self.prefetch {
+            0 => unlimited,
+            prefetch => prefetch.saturating_add(self.eta_room),
+        }
+    }
 }
 
 /// Opens a publisher. No I/O happens before it is used.

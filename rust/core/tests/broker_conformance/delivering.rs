@@ -111,6 +111,18 @@ pub(crate) fn the_prefetch_bounds_what_is_unsettled<F: Fixture>() {
     assert!(reserve_now(&*consumer).is_empty());
 }
 
+pub(crate) fn what_waits_for_its_eta_does_not_hold_up_the_rest<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish_numbers("q", 30);
+    let consumer = stage.consumer_with_eta_room(4, 20);
+    // Each batch waits for its eta, and the caller has room for as many others.
+    let waiting: Vec<_> = (0..6).flat_map(|_| reserve(&*consumer, 4)).collect();
+    assert_eq!(bodies(&waiting).into_iter().collect::<HashSet<_>>().len(), 24);
+    assert!(reserve_now(&*consumer).is_empty());
+    settle(&*consumer, waiting, &Verdict::Ack);
+    assert_eq!(reserve(&*consumer, 6).len(), 6);
+}
+
 pub(crate) fn settling_makes_room_for_a_waiting_reserve<F: Fixture>() {
     let stage = Stage::<F>::set();
     stage.publish_numbers("q", 2);

@@ -25,6 +25,7 @@ impl Fixture for Memory {
             node: "celery@victim".to_owned(),
             queues: vec![queue(name)],
             prefetch: 0,
+            eta_room: 0,
         };
         let consumer = celeriac_core::broker::open_consumer(&self.url(), config).unwrap();
         assert_eq!(reserve(&*consumer, room).len(), room);

@@ -156,7 +156,12 @@ impl<F: Fixture> Stage<F> {
     }
 
     pub(crate) fn consumer_of(&self, queues: Vec<QueueSpec>, prefetch: usize) -> Arc<dyn Consumer> {
-        open_consumer(&self.fixture.url(), queues, prefetch)
+        open_consumer(&self.fixture.url(), queues, prefetch, 0)
+    }
+
+    /// A consumer that may hold more than its prefetch, when it is asked to.
+    pub(crate) fn consumer_with_eta_room(&self, prefetch: usize, eta_room: usize) -> Arc<dyn Consumer> {
+        open_consumer(&self.fixture.url(), vec![self.queue("q")], prefetch, eta_room)
     }
 
     /// Sends a message, to a queue that is declared before, and waits for its confirmation.
@@ -201,11 +206,17 @@ impl<F: Fixture> Stage<F> {
     }
 }
 
-fn open_consumer(url: &BrokerUrl, queues: Vec<QueueSpec>, prefetch: usize) -> Arc<dyn Consumer> {
+fn open_consumer(
+    url: &BrokerUrl,
+    queues: Vec<QueueSpec>,
+    prefetch: usize,
+    eta_room: usize,
+) -> Arc<dyn Consumer> {
     let config = ConsumerConfig {
         node: "celery@conformance".to_owned(),
         queues,
         prefetch,
+        eta_room,
     };
     broker::open_consumer(url, config).unwrap()
 }
@@ -289,7 +300,7 @@ fn victim() {
     let url = BrokerUrl::parse(&std::env::var(URL).unwrap(), Vec::new()).unwrap();
     let room: usize = std::env::var(ROOM).unwrap().parse().unwrap();
     // A server that pushes hands over no more than this.
-    let consumer = open_consumer(&url, vec![queue(&std::env::var(QUEUE).unwrap())], room);
+    let consumer = open_consumer(&url, vec![queue(&std::env::var(QUEUE).unwrap())], room, 0);
     assert_eq!(reserve(&*consumer, room).len(), room);
     std::process::abort();
 }

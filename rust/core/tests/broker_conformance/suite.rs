@@ -27,6 +27,7 @@ macro_rules! conformance {
                 several_queues_are_served_in_turn
                 a_batch_is_no_larger_than_the_room
                 the_prefetch_bounds_what_is_unsettled
+                what_waits_for_its_eta_does_not_hold_up_the_rest
                 settling_makes_room_for_a_waiting_reserve
                 two_consumers_share_without_doubles
                 an_empty_queue_yields_nothing_at_the_deadline

@@ -37,24 +37,26 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// The consumer of one URL.
 #[derive(Debug)]
 pub(super) struct AmqpConsumer {
-    /// Per queue at the server, in all here. AMQP's largest stands for "unlimited".
-    prefetch: u16,
+    /// What the server may push of each queue. AMQP's largest stands for "unlimited".
+    pub(super) prefetch: u16,
+    /// What may be held in all.
+    most: usize,
     pub(super) link: Link,
     /// For what is set aside: the server stops connections that publish when it has an alarm, and
     /// this must not stop acks.
     pub(super) aside: Link,
     pub(super) custody: Mutex<Custody>,
     bell: Bell,
-    turn: Mutex<Turn>,
-    arriving: tokio::sync::Mutex<()>,
+    pub(super) turn: Mutex<Turn>,
+    pub(super) arriving: tokio::sync::Mutex<()>,
     is_closed: AtomicBool,
 }
 
 /// What is consumed.
 #[derive(Debug, Default)]
-struct Turn {
-    queues: Vec<QueueSpec>,
-    streams: Vec<Stream>,
+pub(super) struct Turn {
+    pub(super) queues: Vec<QueueSpec>,
+    pub(super) streams: Vec<Stream>,
     /// The channel of the streams.
     serial: u64,
     /// Rotates, so that no queue is always first.
@@ -65,9 +67,11 @@ struct Turn {
 /// What arrives from one queue; lapin keeps it until it is asked for, the server's prefetch
 /// bounds it.
 #[derive(Debug)]
-struct Stream {
-    queue: String,
-    consumer: lapin::Consumer,
+pub(super) struct Stream {
+    pub(super) queue: String,
+    pub(super) consumer: lapin::Consumer,
+    /// How much of it the server may push.
+    pub(super) window: u16,
 }
 
 impl AmqpConsumer {
@@ -78,6 +82,7 @@ impl AmqpConsumer {
         };
         Ok(Self {
             prefetch,
+            most: config.most(usize::from(u16::MAX)),
             link: Link::new(url, &config.node, Role::Plain)?,
             aside: Link::new(url, &format!("{} (sets aside)", config.node), Role::Confirms)?,
             custody: Mutex::default(),
@@ -101,8 +106,13 @@ impl AmqpConsumer {
                 return Err(Error::Closed { what: "consumer" });
             }
             self.ready(deadline).await?;
-            let free = usize::from(self.prefetch).saturating_sub(self.custody.lock().len());
+            let free = self.most.saturating_sub(self.custody.lock().len());
             let room = room.min(free).min(MAX_RESERVED);
+            let serial = self.turn.lock().serial;
+            if let Some(live) = self.link.current(serial) {
+                let fitted = self.fit_windows(&live, room).await;
+                fitted.map_err(|fault| self.link.error(&fault))?;
+            }
             let wait = LOOK_AGAIN.min(deadline.left());
             tokio::select! {
                 biased;
@@ -144,10 +154,13 @@ impl AmqpConsumer {
     async fn arrive(&self) -> Result<()> {
         let _one_arrives = self.arriving.lock().await;
         let live = self.link.live().await?;
-        if self.turn.lock().serial != live.serial {
-            self.begin(&live).await.map_err(|fault| self.link.error(&fault))?;
-        }
+        self.begin(live.serial);
         let missing = self.turn.lock().missing();
+        if !missing.is_empty() {
+            self.set_qos(&live)
+                .await
+                .map_err(|fault| self.link.error(&fault))?;
+        }
         for queue in &missing {
             self.consume(&live, queue).await?;
         }
@@ -158,13 +171,14 @@ impl AmqpConsumer {
         Ok(())
     }
 
-    async fn begin(&self, live: &Live) -> Result<(), Fault> {
-        self.set_qos(live).await?;
-        self.custody.lock().begin(live.serial);
+    /// What belonged to an older channel is gone with it.
+    fn begin(&self, serial: u64) {
         let mut turn = self.turn.lock();
-        turn.serial = live.serial;
-        turn.streams.clear();
-        Ok(())
+        if turn.serial != serial {
+            self.custody.lock().begin(serial);
+            turn.serial = serial;
+            turn.streams.clear();
+        }
     }
 
     /// For each consumer that follows on the channel; RabbitMQ 4 knows no other way.
@@ -192,6 +206,7 @@ impl AmqpConsumer {
         self.turn.lock().streams.push(Stream {
             queue: queue.name.clone(),
             consumer,
+            window: self.prefetch,
         });
         Ok(())
     }
@@ -284,7 +299,7 @@ impl AmqpConsumer {
     }
 
     /// Ends the consuming of a queue; what had arrived and was not handed out goes back.
-    async fn leave(&self, live: &Live, mut stream: Stream) -> Result<(), Fault> {
+    pub(super) async fn leave(&self, live: &Live, mut stream: Stream) -> Result<(), Fault> {
         let tag = stream.consumer.tag();
         live.channel
             .basic_cancel(tag, BasicCancelOptions::default())
@@ -359,21 +374,24 @@ impl Consumer for AmqpConsumer {
     }
 
     fn cancel_queue(&self, queue: &str) {
-        let stream = {
+        let (serial, streams) = {
             let mut turn = self.turn.lock();
             turn.queues.retain(|known| known.name != queue);
-            let at = turn.streams.iter().position(|stream| stream.queue == queue);
-            at.map(|at| (turn.serial, turn.streams.remove(at)))
-        };
-        let Some((serial, stream)) = stream else {
-            return;
+            let (left, kept) = std::mem::take(&mut turn.streams)
+                .into_iter()
+                .partition::<Vec<_>, _>(|stream| stream.queue == queue);
+            turn.streams = kept;
+            (turn.serial, left)
         };
         let Some(live) = self.link.current(serial) else {
             return;
         };
         let left = wait_for("leaving a queue", Deadline::after(CANCEL_WITHIN), async {
-            let left = self.leave(&live, stream).await;
-            left.map_err(|fault| self.link.error(&fault))
+            for stream in streams {
+                let left = self.leave(&live, stream).await;
+                left.map_err(|fault| self.link.error(&fault))?;
+            }
+            Ok(())
         });
         if let Err(error) = left {
             tracing::warn!(queue, %error, "what had arrived of a queue goes back when the connection ends");

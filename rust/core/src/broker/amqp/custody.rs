@@ -45,6 +45,11 @@ impl Custody {
         self.held.len()
     }
 
+    /// The same of one queue.
+    pub(super) fn len_of(&self, queue: &str) -> usize {
+        self.held.values().filter(|held| held.queue == queue).count()
+    }
+
     /// A delivery is handed out.
     pub(super) fn enter(&mut self, tag: u64, held: Held) {
         self.held.insert(tag, held);

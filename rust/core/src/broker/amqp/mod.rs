@@ -18,6 +18,7 @@ mod publisher;
 mod sender;
 mod settling;
 mod topology;
+mod windows;
 
 use std::sync::Arc;
 

@@ -86,10 +86,7 @@ impl RedisConsumer {
         };
         Ok(Self {
             url: url.clone(),
-            prefetch: match config.prefetch {
-                0 => MAX_UNSETTLED,
-                prefetch => prefetch,
-            },
+            prefetch: config.most(MAX_UNSETTLED),
             custody: Arc::new(custody),
             link: Link::new(url, Some(on_push), true)?,
             bell,

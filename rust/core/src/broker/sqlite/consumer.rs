@@ -44,12 +44,8 @@ impl SqliteConsumer {
     pub(super) fn new(handle: Handle, config: ConsumerConfig) -> Self {
         Self {
             handle,
+            prefetch: config.most(usize::MAX),
             node: config.node,
-            prefetch: if config.prefetch == 0 {
-                usize::MAX
-            } else {
-                config.prefetch
-            },
             queues: Mutex::new(config.queues.iter().map(|queue| queue.name.clone()).collect()),
             to_bind: Mutex::new(config.queues),
             held: Mutex::default(),

@@ -125,8 +125,10 @@ def asked(
     producer.stop()
     assert worker.stop() == 0, worker.lines.text()
     left = server.channel.queue_declare(queue, passive=True).message_count
-    server.channel.queue_delete(queue)
-    server.channel.exchange_delete(queue)
+    # The worker consumes both.
+    for name in (queue, f"{queue}-other"):
+        server.channel.queue_delete(name)
+        server.channel.exchange_delete(name)
     assert left == 0
 
 

@@ -1,12 +1,13 @@
 //! What was handed over and is not confirmed yet: receipts, and windows of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+use crate::wake::Wake;
 
 /// The duty to say, exactly once, what became of a message. Dropping it says [`Error::Closed`].
 #[derive(Debug)]
@@ -68,6 +69,7 @@ struct Account {
     entered: u64,
     bytes: usize,
     failed: Vec<(Arc<str>, Error)>,
+    wake: Option<Wake>,
 }
 
 /// A bounded window of messages in flight. A plain `delay()` uses one of size one.
@@ -146,9 +148,22 @@ impl Ledger {
         Ok(())
     }
 
+    /// Has `wake` called whenever a message is confirmed or has failed.
+    pub fn watch(&self, wake: Wake) {
+        self.account.lock().wake = Some(wake);
+    }
+
     /// How many messages are in flight.
     pub fn pending(&self) -> usize {
         self.account.lock().open.len()
+    }
+
+    /// The ids of what is in flight, and of the failures that were not taken yet.
+    pub fn unsettled(&self) -> HashSet<Arc<str>> {
+        let account = self.account.lock();
+        let open = account.open.values().map(|(task_id, _)| task_id);
+        let failed = account.failed.iter().map(|(task_id, _)| task_id);
+        open.chain(failed).cloned().collect()
     }
 
     /// Takes the failures reported so far, with the ids of their tasks.
@@ -177,8 +192,12 @@ impl Ledger {
         if let Some(error) = failure {
             account.failed.push((task_id, error));
         }
+        let wake = account.wake.clone();
         drop(account);
         self.changed.notify_all();
+        if let Some(wake) = wake {
+            wake.call();
+        }
     }
 }
 
@@ -242,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_flight_or_has_failed_is_unsettled_until_it_is_told() {
+        let ledger = Ledger::new(10, 100);
+        ledger.enter("good".into(), 1, now()).unwrap().confirm();
+        let flying = ledger.enter("flying".into(), 1, now()).unwrap();
+        let error = Error::Unconfirmed { waited_ms: 5 };
+        ledger.enter("bad".into(), 1, now()).unwrap().fail(error);
+        assert_eq!(ledger.unsettled(), HashSet::from(["flying".into(), "bad".into()]));
+        assert_eq!(ledger.take_failed().len(), 1);
+        flying.confirm();
+        assert_eq!(ledger.unsettled(), HashSet::new());
+    }
+
+    #[test]
     fn a_dropped_receipt_says_that_the_publisher_is_closed() {
         let ledger = Ledger::new(10, 100);
         drop(ledger.enter("lost".into(), 1, now()).unwrap());
@@ -276,6 +308,22 @@ mod tests {
         drop(second);
         assert_eq!((ledger.pending(), ledger.take_failed()), (0, vec![]));
         assert!(ledger.enter("c".into(), 100, now()).is_ok());
+    }
+
+    #[test]
+    fn a_watcher_is_woken_after_the_account_has_changed() {
+        let ledger = Ledger::new(2, 100);
+        let (tell, told) = crossbeam_channel::unbounded();
+        let watched = Arc::downgrade(&ledger);
+        ledger.watch(Wake::new(move || {
+            let pending = watched.upgrade().map(|ledger| ledger.pending());
+            tell.send(pending).unwrap();
+        }));
+        let first = ledger.enter("a".into(), 1, now()).unwrap();
+        let second = ledger.enter("b".into(), 1, now()).unwrap();
+        first.confirm();
+        drop(second);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [Some(1), Some(0)]);
     }
 
     #[test]

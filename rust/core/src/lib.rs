@@ -4,6 +4,7 @@
 //!
 //! * [`wire`]: what Celery and kombu put on the wire, and nothing else decides that format;
 //! * [`codec`]: content type to bytes and back, generic over serde;
+//! * [`compress`]: what bodies are made smaller with;
 //! * [`broker`]: publish, reserve, settle, behind one pair of traits;
 //! * [`timer`]: a wheel without a clock and without a thread;
 //! * [`intake`]: deliveries and what children report, handed out in batches;
@@ -17,6 +18,7 @@
 pub mod backend;
 pub mod broker;
 pub mod codec;
+pub mod compress;
 pub mod error;
 pub mod intake;
 pub mod ledger;
@@ -25,6 +27,7 @@ pub mod per_process;
 pub mod runtime;
 pub mod time;
 pub mod timer;
+pub mod wake;
 pub mod wire;
 
 pub use error::{Error, Remedy, Result};

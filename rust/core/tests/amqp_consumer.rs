@@ -9,11 +9,15 @@ mod yard;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::broker::{self, Consumer, ConsumerConfig, Publisher, Verdict};
 use celeriac_core::error::Error;
+use celeriac_core::intake::{self, Event, Intake};
+use celeriac_core::time::{Deadline, ManualClock, SystemClock};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -54,8 +58,124 @@ fn a_cut_connection_consumes_again_and_its_old_tokens_settle_nothing() {
     // The tags are the same on both connections.
     settle(&*consumer, old, &Verdict::Ack);
     consumer.close(soon());
-    assert_eq!(publisher.depth(&name, soon()).unwrap(), 3);
+    wait_left(&*publisher, &[&name], 3);
     drop(again);
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_noticed_by_its_heartbeats() {
+    let (yard, name, publisher) = filled(1);
+    let proxy = Proxy::before(&yard.address());
+    let consumer = consumer(&yard.url_at(proxy.port, "heartbeat=1"), vec![queue(&name)]);
+    // Longer than the server waits for a sign of us: only heartbeats keep the connection.
+    settle(&*consumer, reserve(&*consumer, 1), &Verdict::Ack);
+    assert!(consumer.reserve(1, in_ms(4_000)).unwrap().is_empty());
+    assert_eq!(proxy.connections(), 1);
+    proxy.mute();
+    assert_eq!(send_all(&*publisher, numbered(&name, 1)), []);
+    let begun = Deadline::after(Duration::from_secs(5));
+    let again = reserve(&*consumer, 1);
+    assert!(!begun.has_passed(), "it took longer than five seconds");
+    settle(&*consumer, again, &Verdict::Ack);
+}
+
+#[test]
+fn a_crash_between_confirm_and_ack_doubles_what_was_handed_over_and_loses_nothing() {
+    const COUNT: usize = 10;
+    let (yard, name, publisher) = filled(COUNT);
+    let proxy = Proxy::before(&yard.address());
+    let dying = consumer(&yard.url_at(proxy.port, ""), vec![queue(&name)]);
+    let held = reserve(&*dying, COUNT);
+    // From here on the server hears nothing over this connection. The one to the delay queues is
+    // opened with the first hand-over, and confirms.
+    proxy.mute();
+    let until_unix_ms = SystemClock::shared().unix_ms() + 2_900;
+    settle(&*dying, held, &Verdict::Delay { until_unix_ms });
+    proxy.cut();
+    dying.close(in_ms(1_000));
+    let survivor = consumer(&yard.url(""), vec![queue(&name)]);
+    let arrived = reserve(&*survivor, 2 * COUNT);
+    let ids: BTreeSet<String> = arrived.iter().map(body).collect();
+    assert_eq!(ids.len(), COUNT);
+    settle(&*survivor, arrived, &Verdict::Ack);
+    survivor.close(soon());
+    wait_left(&*publisher, &[&name], 0);
+}
+
+#[test]
+fn what_was_delayed_again_and_again_still_arrives() {
+    let (yard, name, _publisher) = filled(1);
+    let consumer = consumer(&yard.url(""), vec![queue(&name)]);
+    for _ in 0..3 {
+        let held = reserve(&*consumer, 1);
+        assert_eq!(held[0].target.routing_key, name);
+        let until_unix_ms = SystemClock::shared().unix_ms() + 1_500;
+        settle(&*consumer, held, &Verdict::Delay { until_unix_ms });
+    }
+    assert_eq!(reserve(&*consumer, 1).len(), 1);
+}
+
+#[test]
+fn an_eta_that_waits_while_its_connection_is_lost_is_handed_out_once() {
+    const COUNT: usize = 40;
+    let (yard, name, publisher) = filled(0);
+    let proxy = Proxy::before(&yard.address());
+    let config = ConsumerConfig {
+        node: "celery@test".to_owned(),
+        queues: vec![queue(&name)],
+        prefetch: 4,
+        eta_room: 1_000,
+    };
+    let consumer = broker::open_consumer(&yard.url_at(proxy.port, ""), config).unwrap();
+    // 2030-01-01T00:00:00Z, five seconds before the eta of all.
+    let clock = ManualClock::at(1_893_456_000_000);
+    let config = intake::Config {
+        prefetch: 4,
+        ..intake::Config::default()
+    };
+    let messages = numbered(&name, COUNT).into_iter().map(|mut outgoing| {
+        let id = &outgoing.message.properties.delivery_tag;
+        let headers = format!(r#"{{"task": "t", "id": "{id}", "eta": "2030-01-01T00:00:05Z"}}"#);
+        outgoing.message.headers = Bytes::from(headers);
+        outgoing
+    });
+    assert_eq!(send_all(&*publisher, messages.collect()), []);
+    let intake = Intake::new(consumer, None, Arc::<ManualClock>::clone(&clock), &config).unwrap();
+    intake.start().unwrap();
+    for _ in 0..3 {
+        wait_until(&intake, |intake| intake.delayed().len() == COUNT);
+        proxy.cut();
+        wait_until(&intake, |intake| intake.delayed().len() < COUNT);
+    }
+    wait_until(&intake, |intake| intake.delayed().len() == COUNT);
+    clock.advance(5_000);
+    let mut found = Vec::new();
+    wait_until(&intake, |intake| {
+        for event in intake.next_events(100, in_ms(1)).unwrap() {
+            if let Event::Delivery(held) = event {
+                found.push(held.peek.id.clone().unwrap());
+                intake.settle(&held, Verdict::Ack, None).unwrap();
+            }
+        }
+        found.len() >= COUNT
+    });
+    assert!(intake.flush(soon()));
+    assert!(intake.delayed().is_empty());
+    intake.close(soon()).unwrap();
+    let once: BTreeSet<_> = found.iter().collect();
+    assert_eq!((once.len(), found.len()), (COUNT, COUNT));
+    assert_eq!(publisher.depth(&name, soon()).unwrap(), 0);
+}
+
+/// Takes events as a worker does, and drops them, until something is so.
+fn wait_until(intake: &Intake, mut is_so: impl FnMut(&Intake) -> bool) {
+    let deadline = soon();
+    while !is_so(intake) {
+        assert!(!deadline.has_passed(), "it did not happen");
+        for event in intake.next_events(100, in_ms(5)).unwrap() {
+            assert!(matches!(event, Event::Trouble(_)), "{event:?}");
+        }
+    }
 }
 
 #[test]
@@ -90,6 +210,39 @@ fn a_queue_that_was_deleted_is_declared_and_consumed_again() {
     assert_eq!(reserve(&*consumer, 1)[0].queue, other);
 }
 
+/// Waits until so many messages are in the queues: quorum queues count by and by.
+fn wait_left(publisher: &dyn Publisher, queues: &[&String], expected: usize) {
+    let deadline = soon();
+    let left = || -> u64 {
+        let depths = queues.iter().map(|queue| publisher.depth(queue, soon()).unwrap());
+        depths.sum()
+    };
+    while usize::try_from(left()).unwrap() != expected {
+        assert!(!deadline.has_passed(), "{} are left, not {expected}", left());
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_was_acked_just_before_the_end_stays_acked_on_a_quorum_queue() {
+    let yard = Yard::fresh();
+    let publisher = broker::open_publisher(&yard.url("")).unwrap();
+    let spec = QueueSpec {
+        arguments: vec![("x-queue-type".to_owned(), "\"quorum\"".to_owned())],
+        ..queue(&yard.name("quorum"))
+    };
+    publisher.declare(&spec, soon()).unwrap();
+    assert_eq!(send_all(&*publisher, numbered(&spec.name, 400)), []);
+    let consumer = consumer(&yard.url(""), vec![spec.clone()]);
+    // The first one stays unsettled, so that each ack needs a word of its own.
+    let mut all = reserve(&*consumer, 400);
+    let kept = all.remove(0);
+    settle(&*consumer, all, &Verdict::Ack);
+    consumer.close(soon());
+    wait_left(&*publisher, &[&spec.name], 1);
+    drop(kept);
+}
+
 #[test]
 fn acks_leave_exactly_what_was_not_acked() {
     let (yard, name, publisher) = filled(300);
@@ -114,8 +267,7 @@ fn acks_leave_exactly_what_was_not_acked() {
         settle(&*first, acked, &Verdict::Ack);
     }
     first.close(soon());
-    let left = publisher.depth(&name, soon()).unwrap() + publisher.depth(&other, soon()).unwrap();
-    assert_eq!(usize::try_from(left).unwrap(), 600 - handled);
+    wait_left(&*publisher, &[&name, &other], 600 - handled);
     let second = consumer(&yard.url(""), both);
     let back: BTreeSet<_> = reserve(&*second, 600 - handled)
         .iter()

@@ -17,11 +17,13 @@ const MAP: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("time", &[]),
     ("codec", &[]),
+    ("compress", &[]),
     ("timer", &[]),
     ("runtime", &[]),
     ("per_process", &[]),
+    ("wake", &[]),
     ("wire", &["codec"]),
-    ("ledger", &["wire"]),
+    ("ledger", &["wake", "wire"]),
     // An outcome is stored together with its ack, so a broker takes what a result store puts.
     (
         "broker",
@@ -37,7 +39,17 @@ const MAP: &[(&str, &[&str])] = &[
     ),
     (
         "backend",
-        &["broker", "codec", "per_process", "runtime", "timer", "wire"],
+        &[
+            "broker",
+            "codec",
+            "compress",
+            "ledger",
+            "per_process",
+            "runtime",
+            "timer",
+            "wake",
+            "wire",
+        ],
     ),
     ("links", &["codec", "wire"]),
     (

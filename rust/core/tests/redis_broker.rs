@@ -66,6 +66,7 @@ fn message(queue: &str, tag: &str, priority: u8) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
+        mandatory: false,
     }
 }
 
@@ -375,11 +376,13 @@ fn pipelines_in_flight_keep_the_order_of_their_producer() {
 }
 
 #[test]
-fn a_message_that_no_queue_takes_fails_its_receipt() {
+fn a_mandatory_message_that_no_queue_takes_fails_its_receipt() {
     let space = Space::fresh();
     let publisher = broker::open_publisher(&space.url("")).unwrap();
     let mut stray = message("q", "t1", 0);
     stray.target.exchange = "nowhere".to_owned();
+    assert_eq!(send_all(&*publisher, vec![stray.clone()]), []);
+    stray.mandatory = true;
     let failed = send_all(&*publisher, vec![stray]);
     assert!(
         failed[0].1.to_string().contains("no queue is bound"),
@@ -494,4 +497,100 @@ fn a_consumer_comes_back_with_what_it_holds_and_hands_back_what_it_never_saw() {
     settle(&*consumer, held, &Verdict::Ack);
     assert_eq!(raw.hlen::<_, u64>(format!("{}unacked", space.prefix)).unwrap(), 0);
     assert!(proxy.connections() >= 1);
+}
+
+fn seconds_now(raw: &mut redis::Connection) -> f64 {
+    let (seconds, microseconds): (f64, f64) = redis::cmd("TIME").query(raw).unwrap();
+    seconds + microseconds / 1e6
+}
+
+fn delay(consumer: &dyn Consumer, held: Vec<Delivery>, by_ms: u64) {
+    let until_unix_ms = celeriac_core::time::SystemClock::shared().unix_ms() + by_ms;
+    settle(consumer, held, &Verdict::Delay { until_unix_ms });
+}
+
+/// A queue whose one message is delayed; its name in the record.
+fn delayed(space: &Space, options: &str, by_ms: u64) -> (Arc<dyn Consumer>, String) {
+    let url = space.url(options);
+    send_all(
+        &*broker::open_publisher(&url).unwrap(),
+        vec![message("q", "t1", 0)],
+    );
+    let consumer = consumer(&url);
+    delay(&*consumer, reserve(&*consumer, 1), by_ms);
+    let names: Vec<String> = space.connect().hkeys(format!("{}unacked", space.prefix)).unwrap();
+    assert_eq!(names.len(), 1);
+    (consumer, names.into_iter().next().unwrap())
+}
+
+#[test]
+fn what_is_delayed_stays_where_celery_restores_from_and_not_before_its_time() {
+    let space = Space::fresh();
+    let mut raw = space.connect();
+    for (by_ms, until_restored_s) in [(7_200_000, 3_600.0), (60_000, 0.0)] {
+        let (consumer, name) = delayed(&space, "", by_ms);
+        let rest = name.strip_prefix("celeriac.delayed.").unwrap();
+        assert_eq!(rest.split_once('.').unwrap().1, "q");
+        let now_s = seconds_now(&mut raw);
+        let score: f64 = raw
+            .zscore(format!("{}unacked_index", space.prefix), &name)
+            .unwrap();
+        assert!((score - now_s - until_restored_s).abs() < 30.0, "{score} {now_s}");
+        let due_ms: f64 = raw
+            .zscore(format!("{}unacked_delayed.q", space.prefix), &name)
+            .unwrap();
+        let wait_s = Duration::from_millis(by_ms).as_secs_f64();
+        assert!((due_ms / 1000.0 - now_s - wait_s).abs() < 30.0);
+        consumer.close(soon());
+        raw.del::<_, ()>(format!("{}unacked", space.prefix)).unwrap();
+    }
+}
+
+#[test]
+fn what_celery_has_restored_is_not_delivered_again_when_it_is_due() {
+    let space = Space::fresh();
+    let mut raw = space.connect();
+    let (consumer, name) = delayed(&space, "", 1_500);
+    // As kombu restores.
+    let (unacked, index) = (
+        format!("{}unacked", space.prefix),
+        format!("{}unacked_index", space.prefix),
+    );
+    let record: String = raw.hget(&unacked, &name).unwrap();
+    let envelope = &record[1..record.len() - r#", "", "q"]"#.len()];
+    redis::pipe()
+        .atomic()
+        .hdel(&unacked, &name)
+        .zrem(&index, &name)
+        .rpush(format!("{}q", space.prefix), envelope)
+        .exec(&mut raw)
+        .unwrap();
+    let restored = reserve(&*consumer, 1);
+    assert_eq!(restored[0].token.tag, "t1");
+    assert!(consumer.reserve(1, in_ms(2_500)).unwrap().is_empty());
+    settle(&*consumer, restored, &Verdict::Ack);
+    let left: u64 = raw.zcard(format!("{}unacked_delayed.q", space.prefix)).unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_sweep_takes_what_is_due_once() {
+    let space = Space::fresh();
+    let options = "visibility_timeout=1&unacked_restore_interval=0.3&unacked_restore_throttle=1";
+    let (first, _) = delayed(&space, options, 1_500);
+    first.close(soon());
+    // It sweeps, and consumes another queue.
+    let url = space.url(options);
+    let config = ConsumerConfig {
+        node: "celery@sweeper".to_owned(),
+        queues: vec![queue("other")],
+        prefetch: 0,
+        eta_room: 0,
+    };
+    let sweeper = broker::open_consumer(&url, config).unwrap();
+    assert!(sweeper.reserve(1, in_ms(2_500)).unwrap().is_empty());
+    let second = consumer(&url);
+    let held = reserve(&*second, 1);
+    assert!(second.reserve(1, in_ms(500)).unwrap().is_empty());
+    settle(&*second, held, &Verdict::Ack);
 }

@@ -31,6 +31,7 @@ fn put(store: &dyn ResultStore, task_id: &str, document: &'static str, expires_s
         document: Bytes::from_static(document.as_bytes()),
         is_final: true,
         expires_s,
+        reply: None,
     };
     store.put(vec![put], soon()).unwrap();
 }
@@ -56,6 +57,7 @@ fn message(queue: &str) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
+        mandatory: false,
     }
 }
 

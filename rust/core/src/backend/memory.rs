@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::chords::{Chord, ChordStore, Join, Part, later_ms};
 use super::waiters::Waiters;
 use super::{Put, ResultStore, Subscription, is_success};
 use crate::broker::url::BrokerUrl;
@@ -38,6 +39,7 @@ struct Value {
 struct Content {
     documents: HashMap<String, Value>,
     raw: HashMap<String, Value>,
+    chords: HashMap<String, Chord>,
 }
 
 /// What is stored under one URL.
@@ -68,6 +70,22 @@ impl Shelf {
     fn read(&self, values: &HashMap<String, Value>, key: &str) -> Option<Bytes> {
         let value = values.get(key).filter(|value| !self.has_expired(value))?;
         Some(value.content.clone())
+    }
+
+    /// Does something with a chord, which lives on for `expires_s` if that is given.
+    fn with_chord<T>(
+        &self,
+        group_id: &str,
+        expires_s: Option<u64>,
+        work: impl FnOnce(&mut Chord, u64) -> T,
+    ) -> T {
+        let now_ms = self.clock.unix_ms();
+        let mut content = self.content.lock();
+        let chord = content.chords.entry(group_id.to_owned()).or_default();
+        if let Some(seconds) = expires_s {
+            chord.expires_ms = Some(later_ms(now_ms, seconds));
+        }
+        work(chord, now_ms)
     }
 
     fn has_expired(&self, value: &Value) -> bool {
@@ -139,6 +157,10 @@ impl ResultStore for Shelf {
         let before = content.documents.len() + content.raw.len();
         content.documents.retain(|_, value| !self.has_expired(value));
         content.raw.retain(|_, value| !self.has_expired(value));
+        let now_ms = self.clock.unix_ms();
+        content
+            .chords
+            .retain(|_, chord| chord.expires_ms.is_none_or(|then_ms| then_ms > now_ms));
         let after = content.documents.len() + content.raw.len();
         Ok(u64::try_from(before - after).unwrap_or(u64::MAX))
     }
@@ -188,8 +210,48 @@ impl ResultStore for MemoryStore {
         shelf(&self.name).forget_raw(key, deadline)
     }
 
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
     fn cleanup(&self, deadline: Deadline) -> Result<u64> {
         shelf(&self.name).cleanup(deadline)
+    }
+}
+
+impl ChordStore for MemoryStore {
+    fn set_chord_size(&self, group_id: &str, size: u64, expires_s: Option<u64>, _: Deadline) -> Result<()> {
+        shelf(&self.name).with_chord(group_id, expires_s, |chord, _| chord.set_size(size));
+        Ok(())
+    }
+
+    fn add_to_chord(&self, group_id: &str, more: u64, expires_s: Option<u64>, _: Deadline) -> Result<()> {
+        shelf(&self.name).with_chord(group_id, expires_s, |chord, _| chord.add(more));
+        Ok(())
+    }
+
+    fn join(&self, part: &Part, _: Deadline) -> Result<Join> {
+        let own = shelf(&self.name);
+        Ok(own.with_chord(&part.group_id, part.expires_s, |chord, now_ms| {
+            chord.join(part, now_ms)
+        }))
+    }
+
+    fn keep_claim(&self, group_id: &str, token: &str, claim_s: u64, _: Deadline) -> Result<bool> {
+        let own = shelf(&self.name);
+        Ok(own.with_chord(group_id, None, |chord, now_ms| {
+            chord.keep_claim(token, claim_s, now_ms)
+        }))
+    }
+
+    fn close_chord(&self, group_id: &str, token: &str, done_s: u64, _: Deadline) -> Result<bool> {
+        let own = shelf(&self.name);
+        Ok(own.with_chord(group_id, None, |chord, now_ms| chord.close(token, done_s, now_ms)))
+    }
+
+    fn fail_chord(&self, group_id: &str, _: Deadline) -> Result<()> {
+        shelf(&self.name).with_chord(group_id, None, |chord, _| chord.fail());
+        Ok(())
     }
 }
 
@@ -210,6 +272,7 @@ mod tests {
             document: Bytes::from_static(br#"{"status": "SUCCESS"}"#),
             is_final: true,
             expires_s,
+            reply: None,
         }
     }
 

@@ -1,7 +1,10 @@
 //! Result stores: documents by task id, and who waits for them.
 
+pub mod chords;
 pub mod memory;
 pub mod redis;
+mod redis_chords;
+pub mod rpc;
 pub mod sqlite;
 pub mod waiters;
 
@@ -10,8 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::url::{BrokerUrl, Scheme};
+use crate::compress::Method;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+use crate::wake::Wake;
+use crate::wire::result_meta;
 
 /// A result to store under `celery-task-meta-<task_id>`.
 ///
@@ -26,12 +32,28 @@ pub struct Put {
     pub is_final: bool,
     /// Lifetime in seconds; `None` keeps it for ever.
     pub expires_s: Option<u64>,
+    /// Where the caller waits for it: only stores that send results look at it.
+    pub reply: Option<Reply>,
+}
+
+/// Where a result is sent to, and under which name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// `reply_to` of the task's message: the queue of its caller.
+    pub queue: String,
+    /// `correlation_id` of the task's message, or the task's id.
+    pub correlation_id: String,
 }
 
 /// Whether a document's state is SUCCESS, told from its beginning: Celery writes `status` first,
 /// in JSON (`{"status": "SUCCESS", ...`) as in msgpack.
 pub fn is_success(document: &[u8]) -> bool {
     const LONGEST_PREFIX: usize = 24;
+    if let Some((compression, packed)) = result_meta::compressed(document) {
+        return Method::named(compression)
+            .and_then(|method| method.beginning(packed, LONGEST_PREFIX).ok())
+            .is_some_and(|beginning| is_success(&beginning));
+    }
     let start = &document[..document.len().min(LONGEST_PREFIX)];
     let mut parts = start.splitn(2, |&byte| byte == b':' || byte == 0xa7);
     let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
@@ -68,6 +90,20 @@ pub trait ResultStore: Send + Sync + std::fmt::Debug + 'static {
     /// As [`ResultStore::get`].
     fn forget(&self, task_id: &str, deadline: Deadline) -> Result<()>;
 
+    /// Sees to it that what is sent to `queue` reaches this process: called with the `reply_to` of
+    /// a task before it is published. Stores that keep results have nothing to do.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses the queue.
+    fn listen(&self, _queue: &str, _deadline: Deadline) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether [`Put::reply`] is looked at.
+    fn sends_replies(&self) -> bool {
+        false
+    }
+
     /// Starts to listen for a result. Every document stored from now on is queued (at most 1,000,
     /// the oldest go first); `already_sent` says that the publisher subscribes (D16), so that no
     /// round trip is needed here. A subscription that starts without it first yields the current
@@ -100,6 +136,11 @@ pub trait ResultStore: Send + Sync + std::fmt::Debug + 'static {
     /// As [`ResultStore::get`].
     fn forget_raw(&self, key: &str, deadline: Deadline) -> Result<()>;
 
+    /// How this store joins chords; `None` where it cannot.
+    fn chords(&self) -> Option<&dyn chords::ChordStore> {
+        None
+    }
+
     /// Deletes what has expired, where the store does not do that by itself.
     ///
     /// # Errors
@@ -115,6 +156,18 @@ pub trait Subscription: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The store is lost and could not be reached again before `deadline`.
     fn next(&self, deadline: Deadline) -> Result<Option<Bytes>>;
+
+    /// Has `wake` called whenever a document is queued, and now if there is one; `false` where
+    /// that cannot be: who waits has to look by itself then.
+    fn watch(&self, wake: Wake) -> bool {
+        drop(wake);
+        false
+    }
+
+    /// The next document that is queued here already; never asks a server.
+    fn take(&self) -> Option<Bytes> {
+        None
+    }
 }
 
 /// Opens a result store. No I/O happens before it is used.
@@ -128,7 +181,7 @@ pub fn open(url: &BrokerUrl) -> Result<Arc<dyn ResultStore>> {
         Scheme::Redis => redis::store(url),
         Scheme::Amqp => Err(Error::BadUrl {
             detail: format!(
-                "{:?} stores no results; use redis://, sqlite:/// or memory://",
+                "{:?} stores no results; rpc:// sends them, redis://, sqlite:/// and memory:// store them",
                 url.redacted()
             ),
         }),
@@ -137,7 +190,7 @@ pub fn open(url: &BrokerUrl) -> Result<Arc<dyn ResultStore>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_success;
+    use super::{Method, is_success};
 
     #[test]
     fn success_is_told_from_the_first_member_in_json_and_msgpack() {
@@ -147,6 +200,17 @@ mod tests {
         assert!(!is_success(b"\x86\xa6status\xa7FAILURE\xa6result\x05"));
         assert!(!is_success(br#"{"status": "FAILURE", "result": "SUCCESS"}"#));
         assert!(!is_success(br#"{"result": "SUCCESS"}"#));
+    }
+
+    #[test]
+    fn success_shows_through_compression() {
+        for (status, expected) in [("SUCCESS", true), ("FAILURE", false)] {
+            let document = format!("{{\"status\": \"{status}\", \"result\": 5}}");
+            let packed = Method::Zstd.compress(document.as_bytes()).unwrap();
+            let stored = [b"\0celery-compressed\0application/zstd\0".as_slice(), &packed].concat();
+            assert_eq!(is_success(&stored), expected);
+        }
+        assert!(!is_success(b"\0celery-compressed\0application/zstd\0noise"));
         assert!(!is_success(b""));
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::{AsyncCommands, RedisResult};
 
+use super::chords::ChordStore;
 use super::waiters::WaiterHandle;
 use super::{Put, ResultStore, Subscription};
 use crate::broker::redis::hub::{Hub, prefix_of};
@@ -18,6 +19,7 @@ use crate::broker::url::BrokerUrl;
 use crate::error::Result;
 use crate::runtime;
 use crate::time::Deadline;
+use crate::wake::Wake;
 
 /// A subscription that hears nothing reads the key this often: publishing is no guarantee.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -36,7 +38,7 @@ pub(super) fn store(url: &BrokerUrl) -> Result<Arc<dyn ResultStore>> {
 
 /// The store of one URL. All threads share its connection.
 #[derive(Debug)]
-struct RedisStore {
+pub(super) struct RedisStore {
     url: BrokerUrl,
     /// With the generation of forks it belongs to: a child opens its own.
     hub: Mutex<Option<(u32, Arc<Hub>)>>,
@@ -58,7 +60,7 @@ impl RedisStore {
         Ok(hub)
     }
 
-    fn ask<T, W>(&self, what: &'static str, deadline: Deadline, work: W) -> Result<T>
+    pub(super) fn ask<T, W>(&self, what: &'static str, deadline: Deadline, work: W) -> Result<T>
     where
         W: AsyncFnOnce(&Hub, &mut redis::aio::MultiplexedConnection) -> RedisResult<T>,
     {
@@ -169,6 +171,10 @@ impl ResultStore for RedisStore {
         self.delete_key(&key, deadline)
     }
 
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
     fn cleanup(&self, _deadline: Deadline) -> Result<u64> {
         // Redis expires keys by itself.
         Ok(0)
@@ -206,6 +212,15 @@ impl RedisSubscription {
 }
 
 impl Subscription for RedisSubscription {
+    fn watch(&self, wake: Wake) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| waiter.watch(wake))
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        let document = self.waiter.as_ref()?.take()?;
+        Some(self.noted(document))
+    }
+
     fn next(&self, deadline: Deadline) -> Result<Option<Bytes>> {
         loop {
             let heard = match &self.waiter {

@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Subscription;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+use crate::wake::Wake;
 
 /// Documents kept for one waiter that does not fetch them; beyond that the oldest go.
 const MAX_QUEUED: usize = 1_000;
@@ -46,6 +47,7 @@ struct Mailbox {
 struct Content {
     documents: VecDeque<Bytes>,
     lost: Option<Error>,
+    wake: Option<Wake>,
 }
 
 impl Mailbox {
@@ -55,8 +57,19 @@ impl Mailbox {
             content.documents.pop_front();
         }
         content.documents.push_back(document);
+        self.tell(content);
+    }
+}
+
+impl Mailbox {
+    /// Wakes who waits, without the lock.
+    fn tell(&self, content: MutexGuard<'_, Content>) {
+        let wake = content.wake.clone();
         drop(content);
         self.changed.notify_all();
+        if let Some(wake) = wake {
+            wake.call();
+        }
     }
 }
 
@@ -191,8 +204,7 @@ impl WaiterHandle {
             return;
         }
         content.documents.push_front(current);
-        drop(content);
-        self.mailbox.changed.notify_all();
+        self.mailbox.tell(content);
     }
 }
 
@@ -208,6 +220,21 @@ impl Subscription for WaiterHandle {
             }
             self.mailbox.changed.wait_until(&mut content, deadline.instant());
         }
+    }
+
+    fn watch(&self, wake: Wake) -> bool {
+        let mut content = self.mailbox.content.lock();
+        let is_late = !content.documents.is_empty();
+        content.wake = Some(wake.clone());
+        drop(content);
+        if is_late {
+            wake.call();
+        }
+        true
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        self.mailbox.content.lock().documents.pop_front()
     }
 }
 
@@ -269,6 +296,21 @@ mod tests {
         let waiting = std::thread::spawn(move || handle.next(soon()).unwrap());
         waiters.deliver("a", &Bytes::from_static(b"1"));
         assert_eq!(waiting.join().unwrap().unwrap(), "1");
+    }
+
+    #[test]
+    fn a_watcher_is_woken_for_each_document_and_at_once_for_what_was_there() {
+        let waiters = Waiters::new();
+        let handle = waiters.subscribe("a");
+        waiters.deliver("a", &Bytes::from_static(b"1"));
+        let (tell, told) = crossbeam_channel::unbounded();
+        assert!(handle.watch(Wake::new(move || tell.send(()).unwrap())));
+        assert_eq!(told.try_iter().count(), 1);
+        waiters.deliver("a", &Bytes::from_static(b"2"));
+        handle.start_with(Bytes::from_static(b"0"));
+        assert_eq!(told.try_iter().count(), 2);
+        let taken: Vec<_> = std::iter::from_fn(|| handle.take()).collect();
+        assert_eq!(taken, ["0", "1", "2"]);
     }
 
     #[test]

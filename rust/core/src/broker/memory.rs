@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -15,7 +16,7 @@ use crate::backend::{self, ResultStore as _};
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::per_process::PerProcess;
-use crate::time::Deadline;
+use crate::time::{Clock, Deadline, SystemClock};
 use crate::wire::message::{Outgoing, Target};
 
 static SPACES: PerProcess<Mutex<HashMap<String, Arc<Space>>>> = PerProcess::new();
@@ -52,6 +53,8 @@ struct Binding {
     exchange_type: ExchangeType,
     key: String,
     queue: String,
+    /// The consumer with which the queue ends.
+    owner: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +63,8 @@ struct State {
     bindings: Vec<Binding>,
     waiting: HashMap<String, BTreeMap<Place, Stored>>,
     leased: HashMap<Place, (u64, Stored)>,
+    /// By the moment before which they are not delivered (milliseconds since the epoch).
+    delayed: BTreeMap<(u64, Place), Stored>,
     aside: BTreeMap<Place, (String, Stored)>,
 }
 
@@ -70,8 +75,11 @@ struct Space {
 }
 
 impl State {
-    fn publish(&mut self, outgoing: &Outgoing) {
-        for queue in self.route(&outgoing.target) {
+    /// Returns whether a queue has it.
+    fn publish(&mut self, outgoing: &Outgoing) -> bool {
+        let queues = self.route(&outgoing.target);
+        let is_taken = !queues.is_empty();
+        for queue in queues {
             self.last_number += 1;
             let place = (
                 priority_step(outgoing.message.properties.priority),
@@ -87,6 +95,7 @@ impl State {
                 },
             );
         }
+        is_taken
     }
 
     fn route(&self, target: &Target) -> Vec<String> {
@@ -105,7 +114,11 @@ impl State {
         queues
     }
 
-    fn bind(&mut self, spec: &QueueSpec) {
+    fn bind(&mut self, spec: &QueueSpec, owner: Option<u64>) {
+        // The queue of one consumer is there as long as that is.
+        if spec.is_exchange() || spec.is_broadcast() && owner.is_none() {
+            return;
+        }
         let is_known = self.bindings.iter().any(|binding| {
             binding.exchange == spec.exchange && binding.key == spec.routing_key && binding.queue == spec.name
         });
@@ -115,6 +128,7 @@ impl State {
                 exchange_type: spec.exchange_type.clone(),
                 key: spec.routing_key.clone(),
                 queue: spec.name.clone(),
+                owner: owner.filter(|_| spec.is_broadcast()),
             });
         }
     }
@@ -165,11 +179,38 @@ impl State {
             Verdict::SetAside(reason) => {
                 self.aside.insert(place, (reason, stored));
             }
+            Verdict::Delay { until_unix_ms } => {
+                let deliveries = stored.deliveries.saturating_sub(1);
+                let stored = Stored { deliveries, ..stored };
+                self.delayed.insert((until_unix_ms, place), stored);
+            }
         }
         true
     }
 
+    /// Puts what is due back to its place.
+    fn promote(&mut self, now_unix_ms: u64) {
+        while let Some(first) = self
+            .delayed
+            .first_entry()
+            .filter(|first| first.key().0 <= now_unix_ms)
+        {
+            let ((_, place), stored) = first.remove_entry();
+            self.put_back(place, stored);
+        }
+    }
+
+    /// How long nothing that is delayed is due.
+    fn next_due(&self, now_unix_ms: u64) -> Option<Duration> {
+        let ((due_unix_ms, _), _) = self.delayed.first_key_value()?;
+        Some(Duration::from_millis(due_unix_ms.saturating_sub(now_unix_ms)))
+    }
+
     fn release(&mut self, owner: u64) {
+        let (gone, kept): (Vec<Binding>, Vec<Binding>) = std::mem::take(&mut self.bindings)
+            .into_iter()
+            .partition(|binding| binding.owner == Some(owner));
+        self.bindings = kept;
         let places: Vec<Place> = self
             .leased
             .iter()
@@ -179,6 +220,9 @@ impl State {
             if let Some((_, stored)) = self.leased.remove(&place) {
                 self.put_back(place, stored);
             }
+        }
+        for binding in gone {
+            self.waiting.remove(&binding.queue);
         }
     }
 }
@@ -204,13 +248,22 @@ impl Publisher for MemoryPublisher {
             return receipt.fail(Error::Closed { what: "publisher" });
         }
         let space = space(&self.name);
-        space.state.lock().publish(&message);
+        let is_taken = space.state.lock().publish(&message);
         space.changed.notify_all();
-        receipt.confirm();
+        if is_taken || !message.mandatory {
+            receipt.confirm();
+        } else {
+            receipt.fail(Error::Refused {
+                url: format!("memory://{}", self.name),
+                cause: message.target.unroutable(),
+                passing: false,
+            });
+        }
     }
 
     fn declare(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
-        space(&self.name).state.lock().bind(queue);
+        queue.check_emulated()?;
+        space(&self.name).state.lock().bind(queue, None);
         Ok(())
     }
 
@@ -282,6 +335,7 @@ struct MemoryConsumer {
     space: Arc<Space>,
     owner: u64,
     prefetch: usize,
+    clock: Arc<dyn Clock>,
     held: AtomicUsize,
     queues: Mutex<Vec<String>>,
     is_interrupted: AtomicBool,
@@ -292,14 +346,17 @@ impl MemoryConsumer {
     fn new(name: String, config: ConsumerConfig) -> Self {
         static LAST_OWNER: AtomicU64 = AtomicU64::new(0);
         let space = space(&name);
+        let owner = LAST_OWNER.fetch_add(1, Ordering::Relaxed) + 1;
         let mut state = space.state.lock();
-        config.queues.iter().for_each(|queue| state.bind(queue));
+        let bind = |queue| state.bind(queue, Some(owner));
+        config.queues.iter().for_each(bind);
         drop(state);
         Self {
             name,
             space,
-            owner: LAST_OWNER.fetch_add(1, Ordering::Relaxed) + 1,
+            owner,
             prefetch: config.most(usize::MAX),
+            clock: SystemClock::shared(),
             held: AtomicUsize::new(0),
             queues: Mutex::new(config.queues.into_iter().map(|queue| queue.name).collect()),
             is_interrupted: AtomicBool::new(false),
@@ -344,12 +401,16 @@ impl Consumer for MemoryConsumer {
             if self.is_interrupted.swap(false, Ordering::AcqRel) {
                 return Ok(Vec::new());
             }
+            let now_unix_ms = self.clock.unix_ms();
+            state.promote(now_unix_ms);
             let left = self.prefetch.saturating_sub(self.held.load(Ordering::Acquire));
             let taken = self.take(&mut state, room.min(left));
             if !taken.is_empty() || deadline.has_passed() {
                 return Ok(taken);
             }
-            self.space.changed.wait_until(&mut state, deadline.instant());
+            let next_due = state.next_due(now_unix_ms).map(Deadline::after);
+            let until = next_due.map_or(deadline, |due| due.min(deadline));
+            self.space.changed.wait_until(&mut state, until.instant());
         }
     }
 
@@ -384,8 +445,9 @@ impl Consumer for MemoryConsumer {
     }
 
     fn add_queue(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
+        queue.check_emulated()?;
         let mut state = self.space.state.lock();
-        state.bind(queue);
+        state.bind(queue, Some(self.owner));
         let mut queues = self.queues.lock();
         if !queues.contains(&queue.name) {
             queues.push(queue.name.clone());

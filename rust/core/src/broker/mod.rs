@@ -5,10 +5,13 @@
 
 pub mod amqp;
 mod bell;
+mod dial;
+pub mod mail;
 pub mod memory;
 pub mod options;
 mod reconnect;
 pub mod redis;
+mod rotation;
 pub mod sqlite;
 pub mod topology;
 pub mod url;
@@ -99,6 +102,12 @@ pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
     /// returned yet goes back to its queue's front.
     fn reserve_ahead(&self, _is_wanted: bool) {}
 
+    /// The oldest [`AckToken::epoch`] that still settles something. What came with an older one is
+    /// in its queue again, and is delivered again: who begins it makes it run twice.
+    fn valid_from(&self) -> u64 {
+        0
+    }
+
     /// Makes a waiting `reserve` return now.
     fn interrupt(&self);
 
@@ -153,6 +162,12 @@ pub enum Verdict {
     Reject,
     /// Kept where an operator can look at it and put it back, with the reason.
     SetAside(String),
+    /// To the broker's delayed store, which delivers it again at that moment and not before. A
+    /// broker without any work left for it there (less than it can measure) delivers it at once.
+    Delay {
+        /// When, by this machine's clock.
+        until_unix_ms: u64,
+    },
 }
 
 /// A message that was set aside, as an operator sees it.
@@ -213,6 +228,17 @@ impl ConsumerConfig {
     }
 }
 
+/// Beyond how many seconds an eta waits in the broker's delayed store, where nobody says so.
+///
+/// `RabbitMQ` counts what is held against a window that is fixed when consuming begins, and ends
+/// the channel of who holds something for half an hour.
+pub fn default_eta_horizon_s(scheme: url::Scheme) -> f64 {
+    match scheme {
+        url::Scheme::Amqp => 5.0,
+        url::Scheme::Memory | url::Scheme::Sqlite | url::Scheme::Redis => 600.0,
+    }
+}
+
 /// Opens a publisher. No I/O happens before it is used.
 ///
 /// # Errors
@@ -231,6 +257,9 @@ pub fn open_publisher(url: &url::BrokerUrl) -> Result<Arc<dyn Publisher>> {
 /// # Errors
 /// [`Error::BadUrl`] names the schemes and options that exist.
 pub fn open_consumer(url: &url::BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
+    if url.scheme() != url::Scheme::Amqp {
+        config.queues.iter().try_for_each(QueueSpec::check_emulated)?;
+    }
     match url.scheme() {
         url::Scheme::Memory => Ok(memory::consumer(url, config)),
         url::Scheme::Sqlite => sqlite::consumer(url, config),

@@ -12,15 +12,29 @@ const HONOURED: &[(&str, &[Scheme])] = &[
     ("confirm_publish", &[Scheme::Amqp]),
     ("confirm_timeout", &[Scheme::Amqp]),
     ("connect_timeout", &[Scheme::Amqp]),
+    ("delayed_queue_type", &[Scheme::Amqp]),
+    ("fanout_patterns", &[Scheme::Redis]),
+    ("fanout_prefix", &[Scheme::Redis]),
     ("global_keyprefix", &[Scheme::Redis]),
     ("heartbeat", &[Scheme::Amqp]),
     ("lease_timeout", &[Scheme::Redis, Scheme::Sqlite, Scheme::Memory]),
     ("mandatory", &[Scheme::Amqp]),
+    ("master_name", &[Scheme::Redis]),
+    ("min_other_sentinels", &[Scheme::Redis]),
     ("poll_interval", &[Scheme::Sqlite]),
     ("priority_steps", &[Scheme::Redis]),
+    ("sentinel_kwargs", &[Scheme::Redis]),
     ("sep", &[Scheme::Redis]),
     ("socket_connect_timeout", &[Scheme::Redis]),
     ("socket_timeout", &[Scheme::Redis]),
+    ("ssl", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_ca_certs", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_cert_reqs", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_certfile", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_check_hostname", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_keyfile", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_min_version", &[Scheme::Amqp, Scheme::Redis]),
+    ("ssl_server_hostname", &[Scheme::Amqp, Scheme::Redis]),
     ("synchronous", &[Scheme::Sqlite]),
     ("unacked_index_key", &[Scheme::Redis]),
     ("unacked_key", &[Scheme::Redis]),
@@ -41,18 +55,14 @@ const KNOWN: &[&str] = &[
     "client_properties",
     "connect_retries_timeout",
     "deadletter_queue",
-    "fanout_patterns",
-    "fanout_prefix",
     "frame_max",
     "health_check_interval",
     "interval_max",
     "interval_start",
     "interval_step",
     "login_method",
-    "master_name",
     "max_connections",
     "max_retries",
-    "min_other_sentinels",
     "polling_interval",
     "queue_order_strategy",
     "read_timeout",
@@ -62,7 +72,6 @@ const KNOWN: &[&str] = &[
     "retry_on_timeout",
     "retry_policy",
     "sentinel_fanout_compat",
-    "sentinel_kwargs",
     "socket_keepalive",
     "socket_keepalive_options",
     "socket_settings",
@@ -80,13 +89,11 @@ impl Options {
     /// [`Error::BadUrl`] for a name that no transport knows; it names those that exist.
     pub fn check(scheme: Scheme, all: Vec<(String, String)>) -> Result<Self> {
         for (name, _) in &all {
-            if name == "ssl" || name.starts_with("ssl_") {
-                return Err(bad(format!(
-                    "option {name:?}: TLS is not supported by this version"
-                )));
-            }
             if !is_honoured_anywhere(name) && !KNOWN.contains(&name.as_str()) {
                 let honoured = honoured(scheme).collect::<Vec<_>>().join(", ");
+                // What is no name may be the rest of a password.
+                let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                let name = if is_name { name } else { "?" };
                 return Err(bad(format!(
                     "unknown transport option {name:?}; known: {honoured}"
                 )));
@@ -129,6 +136,45 @@ impl Options {
             None => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(wrong(name, "a text", &other)),
+        }
+    }
+
+    /// A word, or a number for which somebody's enumeration stands.
+    ///
+    /// # Errors
+    /// [`Error::BadUrl`] when the value is something else.
+    pub fn word(&self, name: &str) -> Result<Option<String>> {
+        match self.value(name)? {
+            Some(serde_json::Value::Number(number)) => Ok(Some(number.to_string())),
+            _ => self.text(name),
+        }
+    }
+
+    /// Options within an option.
+    ///
+    /// # Errors
+    /// [`Error::BadUrl`] when the value is no mapping.
+    pub(super) fn nested(&self, name: &str) -> Result<Self> {
+        match self.value(name)? {
+            None => Ok(Self::default()),
+            Some(serde_json::Value::Object(members)) => Ok(Self(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name, value.to_string()))
+                    .collect(),
+            )),
+            // Its value is not shown: there may be a password in it.
+            Some(_) => Err(bad(format!("transport option {name:?} is a mapping"))),
+        }
+    }
+
+    /// Whether an option asks for TLS, whatever the scheme.
+    pub(super) fn asks_for_tls(&self) -> bool {
+        match self.value("ssl") {
+            Ok(Some(asked)) => asked == serde_json::Value::Bool(true),
+            _ => self
+                .iter()
+                .any(|(name, json)| name.starts_with("ssl_") && json != "null"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Queues, exchanges and bindings, as `celery.app.amqp.Queues` and kombu describe them.
 
+use crate::error::{Error, Result};
+
 /// The classes that priorities fall into (kombu's default `priority_steps`); the lowest is first.
 pub const PRIORITY_STEPS: [u8; 4] = [0, 3, 6, 9];
 
@@ -77,7 +79,7 @@ fn matches_words(pattern: &[&str], words: &[&str]) -> bool {
 /// A queue with its exchange and binding key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueSpec {
-    /// Name of the queue.
+    /// Name of the queue; empty where only the exchange is meant: its sender has no queue.
     pub name: String,
     /// Name of its exchange; `""` is the default exchange (nothing to bind).
     pub exchange: String,
@@ -91,6 +93,34 @@ pub struct QueueSpec {
     pub auto_delete: bool,
     /// `x-` arguments as `(name, JSON text)`, in the user's order.
     pub arguments: Vec<(String, String)>,
+}
+
+impl QueueSpec {
+    /// Whether this is an exchange alone.
+    pub fn is_exchange(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// Whether this is the queue of one consumer, that ends with it: a `Broadcast`.
+    pub fn is_broadcast(&self) -> bool {
+        self.exchange_type == ExchangeType::Fanout && self.auto_delete && !self.is_exchange()
+    }
+
+    /// That its exchange is one that brokers without exchanges of their own have.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] names the exchange, and what to use instead.
+    pub fn check_emulated(&self) -> Result<()> {
+        if self.exchange_type != ExchangeType::Headers {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            feature: format!(
+                "the headers exchange {:?} (use a topic exchange, or RabbitMQ)",
+                self.exchange
+            ),
+        })
+    }
 }
 
 #[cfg(test)]

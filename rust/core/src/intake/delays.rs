@@ -4,6 +4,8 @@
 //! when the two have moved against each other, everything is put in anew.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::held::Held;
@@ -17,9 +19,27 @@ const STEP_MS: u64 = 500;
 pub(super) struct Delays {
     clock: Arc<dyn Clock>,
     wheel: Wheel<Waiting>,
-    by_task: HashMap<String, Vec<Key>>,
+    /// By the hash of the task's id, of which there may be millions.
+    by_task: HashMap<u64, Keys>,
+    hasher: RandomState,
     /// What the wall clock read when the monotonic one read zero.
     offset_ms: u64,
+}
+
+/// What waits under one hash: nearly always one.
+#[derive(Debug)]
+enum Keys {
+    One(Key),
+    Many(Vec<Key>),
+}
+
+impl Keys {
+    fn list(self) -> Vec<Key> {
+        match self {
+            Self::One(key) => vec![key],
+            Self::Many(keys) => keys,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -34,6 +54,7 @@ impl Delays {
             wheel: Wheel::new(clock.monotonic_ms()),
             offset_ms: offset_ms(&*clock),
             by_task: HashMap::new(),
+            hasher: RandomState::new(),
             clock,
         }
     }
@@ -44,17 +65,27 @@ impl Delays {
 
     pub(super) fn insert(&mut self, delivery: Arc<Held>, due_unix_ms: u64) {
         let wait_ms = due_unix_ms.saturating_sub(self.clock.unix_ms());
-        let task_id = delivery.peek.id.clone();
+        let hash = self.hash(&delivery);
         let due_tick = self.clock.monotonic_ms().saturating_add(wait_ms);
         let waiting = Waiting {
             due_unix_ms,
             delivery,
         };
         let key = self.wheel.insert(due_tick, waiting);
-        self.by_task
-            .entry(task_id.unwrap_or_default())
-            .or_default()
-            .push(key);
+        match self.by_task.entry(hash) {
+            Entry::Vacant(free) => {
+                free.insert(Keys::One(key));
+            }
+            Entry::Occupied(mut taken) => match taken.get_mut() {
+                Keys::One(other) => *taken.get_mut() = Keys::Many(vec![*other, key]),
+                Keys::Many(keys) => keys.push(key),
+            },
+        }
+    }
+
+    fn hash(&self, delivery: &Held) -> u64 {
+        self.hasher
+            .hash_one(delivery.peek.id.as_deref().unwrap_or_default())
     }
 
     /// What is due, the earliest first.
@@ -83,11 +114,30 @@ impl Delays {
     }
 
     pub(super) fn cancel(&mut self, task_id: &str) -> Vec<Arc<Held>> {
-        let keys = self.by_task.remove(task_id).unwrap_or_default();
-        keys.into_iter()
-            .filter_map(|key| self.wheel.cancel(key))
-            .map(|waiting| waiting.delivery)
-            .collect()
+        let keys = self.by_task.remove(&self.hasher.hash_one(task_id));
+        let found = keys.map(Keys::list).unwrap_or_default();
+        let found = found.into_iter().filter_map(|key| self.wheel.cancel(key));
+        let (meant, others): (Vec<_>, Vec<_>) = found
+            .collect::<Vec<_>>()
+            .into_iter()
+            .partition(|waiting| waiting.delivery.peek.id.as_deref().unwrap_or_default() == task_id);
+        // Two ids of one hash.
+        for waiting in others {
+            self.insert(waiting.delivery, waiting.due_unix_ms);
+        }
+        meant.into_iter().map(|waiting| waiting.delivery).collect()
+    }
+
+    /// Takes out what came over a connection before `epoch`.
+    pub(super) fn take_before(&mut self, epoch: u64) -> Vec<Arc<Held>> {
+        let (older, kept): (Vec<_>, Vec<_>) = self
+            .list()
+            .into_iter()
+            .partition(|(_, delivery)| delivery.epoch < epoch);
+        if !older.is_empty() {
+            self.begin_with(kept);
+        }
+        older.into_iter().map(|(_, delivery)| delivery).collect()
     }
 
     pub(super) fn list(&self) -> Vec<(u64, Arc<Held>)> {
@@ -100,12 +150,18 @@ impl Delays {
     }
 
     fn forget(&mut self, key: Key, waiting: &Waiting) {
-        let task_id = waiting.delivery.peek.id.as_deref().unwrap_or_default();
-        if let Some(keys) = self.by_task.get_mut(task_id) {
-            keys.retain(|other| *other != key);
-            if keys.is_empty() {
-                self.by_task.remove(task_id);
+        let Entry::Occupied(mut known) = self.by_task.entry(self.hash(&waiting.delivery)) else {
+            return;
+        };
+        let is_last = match known.get_mut() {
+            Keys::One(only) => *only == key,
+            Keys::Many(keys) => {
+                keys.retain(|other| *other != key);
+                keys.is_empty()
             }
+        };
+        if is_last {
+            known.remove();
         }
     }
 
@@ -116,6 +172,10 @@ impl Delays {
         }
         self.offset_ms = offset_ms;
         let list = self.list();
+        self.begin_with(list);
+    }
+
+    fn begin_with(&mut self, list: Vec<(u64, Arc<Held>)>) {
         self.wheel = Wheel::new(self.clock.monotonic_ms());
         self.by_task.clear();
         for (due_unix_ms, delivery) in list {

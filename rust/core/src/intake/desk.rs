@@ -14,7 +14,7 @@ use super::delays::Delays;
 use super::event::{Event, Trouble, TroubleKind};
 use super::held::Held;
 use super::{Config, MAX_PREFETCH};
-use crate::broker::Delivery;
+use crate::broker::{AckToken, Consumer, Delivery};
 use crate::error::{Error, Result};
 use crate::links::{ChildEvent, Sink};
 use crate::time::{Clock, Deadline};
@@ -22,11 +22,14 @@ use crate::wire::times::parse_iso;
 
 const MAX_REPORTS: usize = 65_536;
 const MAX_TROUBLES: usize = 100;
+/// What is due so soon is not worth a way to the broker and back.
+const SHORT_MS: u64 = 2_000;
 /// No wait without an end; nothing depends on this one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Desk {
+    consumer: Arc<dyn Consumer>,
     clock: Arc<dyn Clock>,
     horizon_ms: u64,
     eta_room: usize,
@@ -41,13 +44,15 @@ pub(super) struct Desk {
 }
 
 #[derive(Debug)]
-struct State {
-    events: VecDeque<Event>,
+pub(super) struct State {
+    pub(super) events: VecDeque<Event>,
     reports: usize,
     troubles: usize,
-    delays: Delays,
+    pub(super) delays: Delays,
     /// Every delivery that is not settled at the broker, in the order of arrival.
-    held: BTreeMap<u64, Arc<Held>>,
+    pub(super) held: BTreeMap<u64, Arc<Held>>,
+    /// Deliveries of older connections are not begun any more.
+    pub(super) valid_from: u64,
     prefetch: usize,
     is_woken: bool,
     is_stopped: bool,
@@ -56,8 +61,9 @@ struct State {
 }
 
 impl Desk {
-    pub(super) fn new(clock: Arc<dyn Clock>, config: &Config) -> Self {
+    pub(super) fn new(consumer: Arc<dyn Consumer>, clock: Arc<dyn Clock>, config: &Config) -> Self {
         Self {
+            consumer,
             horizon_ms: horizon_ms(config.eta_horizon_s),
             eta_room: config.eta_room,
             arrivals: AtomicU64::new(0),
@@ -67,6 +73,7 @@ impl Desk {
                 troubles: 0,
                 delays: Delays::new(Arc::clone(&clock)),
                 held: BTreeMap::new(),
+                valid_from: 0,
                 prefetch: config.prefetch,
                 is_woken: false,
                 is_stopped: false,
@@ -83,6 +90,9 @@ impl Desk {
     pub(super) fn take(&self, max: usize, deadline: Deadline) -> Result<Vec<Event>> {
         let mut state = self.state.lock();
         loop {
+            if state.forget_stale(self.consumer.valid_from()) {
+                self.room.notify_all();
+            }
             state.hand_out_due();
             if !state.events.is_empty() {
                 return Ok(self.take_now(state, max));
@@ -181,46 +191,75 @@ impl Desk {
         }
     }
 
-    /// Takes new deliveries over: to the worker, or to the wheel where the eta is near.
-    pub(super) fn arrive(&self, deliveries: Vec<Delivery>) {
+    /// Takes new deliveries over: to the worker, or to the wheel where the eta is near. What is to
+    /// wait in the broker comes back, with the moment.
+    pub(super) fn arrive(&self, deliveries: Vec<Delivery>) -> Vec<(Arc<Held>, u64)> {
         let numbered = |delivery| Held::new(self.arrivals.fetch_add(1, Ordering::Relaxed), delivery);
         // Headers are read before the lock is taken.
         let deliveries: Vec<_> = deliveries.into_iter().map(numbered).collect();
+        let mut far = Vec::new();
         let mut state = self.state.lock();
         for held in deliveries {
+            if held.epoch < state.valid_from {
+                continue;
+            }
             let held = Arc::new(held);
             state.held.insert(held.number, Arc::clone(&held));
-            match self.wait_until(&held) {
+            match self.due(&held) {
+                Some(due_unix_ms) if self.is_for_the_broker(&state, due_unix_ms) => {
+                    far.push((held, due_unix_ms));
+                }
                 Some(due_unix_ms) => state.delays.insert(held, due_unix_ms),
                 None => state.events.push_back(Event::Delivery(held)),
             }
         }
         drop(state);
         self.arrived.notify_all();
+        far
     }
 
-    /// When a new delivery is to be handed out, if not at once. An eta without an offset is for
-    /// Python to read, in its time zone; an unreadable one is for Python to refuse.
-    fn wait_until(&self, held: &Held) -> Option<u64> {
+    /// When a new delivery is to be handed out, if not at once. An unreadable eta is for Python to
+    /// refuse. Compat: one without an offset is in UTC, whatever the worker's zone, as in Celery's
+    /// worker.
+    fn due(&self, held: &Held) -> Option<u64> {
         let eta = parse_iso(held.peek.eta.as_deref()?).ok()?;
         let due_unix_ms = u64::try_from(eta.unix_ms).ok()?;
-        let wait_ms = due_unix_ms.saturating_sub(self.clock.unix_ms());
-        if wait_ms > self.horizon_ms {
-            // This version keeps far etas here as well: no broker has a delayed store yet.
-            tracing::debug!(
-                task_id = held.peek.id,
-                wait_ms,
-                "an eta beyond the horizon waits in memory"
-            );
-        }
-        (eta.has_offset && wait_ms > 0).then_some(due_unix_ms)
+        (due_unix_ms > self.clock.unix_ms()).then_some(due_unix_ms)
     }
 
-    pub(super) fn delay(&self, delivery: Arc<Held>, due_unix_ms: u64) {
+    /// Whether what is due then waits in the broker: it is far, or there is no more room here.
+    fn is_for_the_broker(&self, state: &State, due_unix_ms: u64) -> bool {
+        let wait_ms = due_unix_ms.saturating_sub(self.clock.unix_ms());
+        wait_ms > self.horizon_ms || (state.delays.len() >= self.eta_room && wait_ms > SHORT_MS)
+    }
+
+    /// Lets a delivery wait here; `false` when it is for the broker to keep.
+    pub(super) fn delay(&self, delivery: Arc<Held>, due_unix_ms: u64) -> bool {
         if delivery.is_settled() {
-            return;
+            return true;
         }
-        self.state.lock().delays.insert(delivery, due_unix_ms);
+        let mut state = self.state.lock();
+        if delivery.epoch < state.valid_from {
+            state.held.remove(&delivery.number);
+        } else if self.is_for_the_broker(&state, due_unix_ms) {
+            return false;
+        } else {
+            state.delays.insert(delivery, due_unix_ms);
+        }
+        drop(state);
+        self.room.notify_all();
+        self.arrived.notify_all();
+        true
+    }
+
+    /// Lets a delivery wait here after all: the broker would not keep it.
+    pub(super) fn keep(&self, number: u64, token: AckToken, due_unix_ms: u64) {
+        let mut state = self.state.lock();
+        if let Some(held) = state.held.get(&number).map(Arc::clone) {
+            held.put_back_token(token);
+            state.delays.insert(held, due_unix_ms);
+        }
+        drop(state);
         self.room.notify_all();
         self.arrived.notify_all();
     }

@@ -11,6 +11,7 @@
 //!                                  ^ eta: delays            |
 //!                        links ----+                        v
 //! Consumer::settle <------------- settle <------------- settle()
+//!                                 ^ far etas: reserve
 //! ```
 
 mod delays;
@@ -20,10 +21,9 @@ mod held;
 mod reserve;
 mod retry;
 mod settle;
+mod stale;
 mod waiting;
 
-use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use crate::backend::{Put, ResultStore};
 use crate::broker::topology::QueueSpec;
 use crate::broker::{Consumer, Settlement, Verdict};
 use crate::error::{Error, Result};
-use crate::links::{MAX_FRAME_BYTES, ParentLink, Pump, Sink};
+use crate::links::{MAX_FRAME_BYTES, ParentLink, Pump, Sink, Stream, WakeupFd};
 use crate::time::{Clock, Deadline};
 use desk::Desk;
 use reserve::Reserver;
@@ -46,9 +46,10 @@ use waiting::Work;
 pub struct Config {
     /// How many deliveries may be held unsettled; 0 stands for [`MAX_PREFETCH`].
     pub prefetch: usize,
-    /// An eta within this many seconds waits in the timer wheel.
+    /// An eta within this many seconds waits in the timer wheel, any other in the broker.
     pub eta_horizon_s: f64,
-    /// How many deliveries that wait for their eta do not count as held.
+    /// How many deliveries wait in the timer wheel without counting as held; more than these go
+    /// to the broker, however near they are.
     pub eta_room: usize,
     /// First pause after a failed settlement; it doubles up to [`Config::longest_pause`].
     pub first_pause: Duration,
@@ -93,9 +94,10 @@ pub struct Intake {
     clock: Arc<dyn Clock>,
     desk: Arc<Desk>,
     reserver: Reserver,
-    settler: Settler,
+    settler: Arc<Settler>,
     pump: Pump,
     has_results: bool,
+    sends_replies: bool,
 }
 
 impl Intake {
@@ -109,18 +111,24 @@ impl Intake {
         clock: Arc<dyn Clock>,
         config: &Config,
     ) -> Result<Self> {
-        let desk = Arc::new(Desk::new(Arc::clone(&clock), config));
+        let desk = Arc::new(Desk::new(Arc::clone(&consumer), Arc::clone(&clock), config));
         let sink: Arc<dyn Sink> = Arc::<Desk>::clone(&desk);
+        let has_results = results.is_some();
+        let sends_replies = results
+            .as_ref()
+            .is_some_and(|results| results.store.sends_replies());
+        let settler = Arc::new(Settler::new(
+            Arc::clone(&consumer),
+            results,
+            Arc::clone(&desk),
+            Arc::clone(&clock),
+            config,
+        ));
         Ok(Self {
-            has_results: results.is_some(),
-            reserver: Reserver::new(Arc::clone(&consumer), Arc::clone(&desk)),
-            settler: Settler::new(
-                Arc::clone(&consumer),
-                results,
-                Arc::clone(&desk),
-                Arc::clone(&clock),
-                config,
-            ),
+            has_results,
+            sends_replies,
+            reserver: Reserver::new(Arc::clone(&consumer), Arc::clone(&desk), Arc::clone(&settler)),
+            settler,
             pump: Pump::new(sink, config.max_frame_bytes)?,
             consumer,
             clock,
@@ -141,7 +149,7 @@ impl Intake {
 
     /// A descriptor for Python's `signal.set_wakeup_fd`: a byte written to it ends
     /// [`Intake::next_events`].
-    pub fn wakeup_fd(&self) -> BorrowedFd<'_> {
+    pub fn wakeup_fd(&self) -> WakeupFd<'_> {
         self.pump.wakeup_fd()
     }
 
@@ -187,6 +195,10 @@ impl Intake {
                 feature: "storing a result without a result store".to_owned(),
             });
         }
+        let put = put.map(|put| Put {
+            reply: self.sends_replies.then(|| delivery.reply()).flatten(),
+            ..put
+        });
         match (delivery.take_token(), put) {
             (Some(token), put) => self
                 .settler
@@ -203,9 +215,13 @@ impl Intake {
     }
 
     /// Hands a delivery out again at a moment of the wall clock. Until then it does not count as
-    /// held, within [`Config::eta_room`].
-    pub fn delay_until(&self, delivery: Arc<Held>, unix_ms: u64) {
-        self.desk.delay(delivery, unix_ms);
+    /// held, within [`Config::eta_room`]. `false`: the broker keeps it, and it comes as a new one.
+    pub fn delay_until(&self, delivery: Arc<Held>, unix_ms: u64) -> bool {
+        let is_here = self.desk.delay(Arc::clone(&delivery), unix_ms);
+        if !is_here {
+            self.settler.hand_over(vec![(delivery, unix_ms)]);
+        }
+        is_here
     }
 
     /// Takes the deliveries of a task out of the timer wheel.
@@ -242,7 +258,7 @@ impl Intake {
     ///
     /// # Errors
     /// [`Error::Refused`]: the system cannot watch it.
-    pub fn link(&self, slot: u64, stream: UnixStream) -> Result<ParentLink> {
+    pub fn link(&self, slot: u64, stream: Stream) -> Result<ParentLink> {
         self.pump.link(slot, stream)
     }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::desk::Desk;
 use super::event::TroubleKind;
 use super::retry::Pause;
+use super::settle::Settler;
 use crate::broker::Consumer;
 use crate::error::{Error, Result};
 use crate::links::Sink;
@@ -31,6 +32,7 @@ const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
 pub(super) struct Reserver {
     consumer: Arc<dyn Consumer>,
     desk: Arc<Desk>,
+    settler: Arc<Settler>,
     has_started: AtomicBool,
     /// Held by the thread; dropped with it.
     running: Mutex<Option<Sender<()>>>,
@@ -38,11 +40,12 @@ pub(super) struct Reserver {
 }
 
 impl Reserver {
-    pub(super) fn new(consumer: Arc<dyn Consumer>, desk: Arc<Desk>) -> Self {
+    pub(super) fn new(consumer: Arc<dyn Consumer>, desk: Arc<Desk>, settler: Arc<Settler>) -> Self {
         let (running, ended) = crossbeam_channel::bounded(0);
         Self {
             consumer,
             desk,
+            settler,
             has_started: AtomicBool::new(false),
             running: Mutex::new(Some(running)),
             ended,
@@ -55,8 +58,9 @@ impl Reserver {
         }
         let running = self.running.lock().take();
         let (consumer, desk) = (Arc::clone(&self.consumer), Arc::clone(&self.desk));
+        let settler = Arc::clone(&self.settler);
         spawn(NAME, Arc::clone(&self.desk), move || {
-            reserve(&*consumer, &desk);
+            reserve(&*consumer, &desk, &settler);
             drop(running);
         })
     }
@@ -75,7 +79,7 @@ impl Reserver {
     }
 }
 
-fn reserve(consumer: &dyn Consumer, desk: &Desk) {
+fn reserve(consumer: &dyn Consumer, desk: &Desk, settler: &Settler) {
     let mut pause = Pause::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut is_lost = false;
     while let Some(room) = desk.wait_for_room() {
@@ -91,7 +95,7 @@ fn reserve(consumer: &dyn Consumer, desk: &Desk) {
                 }
                 pause.reset();
                 if !deliveries.is_empty() {
-                    desk.arrive(deliveries);
+                    settler.hand_over(desk.arrive(deliveries));
                 }
             }
             Err(error) => {

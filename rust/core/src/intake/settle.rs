@@ -14,12 +14,13 @@ use parking_lot::{Condvar, Mutex};
 
 use super::desk::Desk;
 use super::event::TroubleKind;
+use super::held::Held;
 use super::reserve::spawn;
 use super::retry::Pause;
 use super::waiting::{Queue, Work};
 use super::{Config, Results};
 use crate::backend::Put;
-use crate::broker::{Consumer, Settlement, Unsettled};
+use crate::broker::{Consumer, Settlement, Unsettled, Verdict};
 use crate::error::{Error, Remedy, Result};
 use crate::time::{Clock, Deadline};
 
@@ -100,6 +101,21 @@ impl Settler {
     pub(super) fn add(&self, work: Work) {
         let mut queue = self.shared.queue.lock();
         queue.add(work, self.shared.carries_results);
+    }
+
+    /// Hands deliveries to the broker's delayed store. They stay held until it has them.
+    pub(super) fn hand_over(&self, far: Vec<(Arc<Held>, u64)>) {
+        if far.is_empty() {
+            return;
+        }
+        for (delivery, until_unix_ms) in far {
+            if let Some(token) = delivery.take_token() {
+                let verdict = Verdict::Delay { until_unix_ms };
+                let put = None;
+                self.add(Work::settle(&delivery, Settlement { token, verdict, put }));
+            }
+        }
+        self.wake();
     }
 
     /// Wakes the thread where there is something for it. Waking it for each settlement would cost
@@ -318,6 +334,7 @@ impl Shared {
         queue.in_flight = 0;
         if error.remedy() == Remedy::GiveUp {
             if is_alone {
+                let rest = self.keep_here(rest, error);
                 queue.refused.extend(rest);
                 queue.refused_again = Some(Deadline::after(self.longest_pause));
             } else {
@@ -332,6 +349,30 @@ impl Shared {
         }
         drop(queue);
         self.changed.notify_all();
+    }
+
+    /// What the broker's delayed store refuses waits in this worker; the rest comes back.
+    fn keep_here(&self, refused: Vec<Work>, error: &Error) -> Vec<Work> {
+        let mut rest = Vec::new();
+        for work in refused {
+            match work {
+                Work::Settle {
+                    number,
+                    settlement:
+                        Settlement {
+                            token,
+                            verdict: Verdict::Delay { until_unix_ms },
+                            ..
+                        },
+                    ..
+                } => {
+                    tracing::warn!(%error, "the broker keeps no task for its eta: it waits in this worker");
+                    self.desk.keep(number, token, until_unix_ms);
+                }
+                work @ (Work::Settle { .. } | Work::Store { .. }) => rest.push(work),
+            }
+        }
+        rest
     }
 
     /// Reports what helps nothing at once, and the rest when patience is at its end; each once.

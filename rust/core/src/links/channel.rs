@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::frame::{FrameReader, Kind, malformed};
 use super::job::Job;
 use super::report::Report;
+use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 
@@ -46,7 +46,7 @@ pub struct ChildChannel {
 
 #[derive(Debug)]
 struct Shared {
-    stream: UnixStream,
+    stream: Stream,
     queue: Mutex<Queue>,
     changed: Condvar,
     /// Frames that wait for the next write.
@@ -66,7 +66,7 @@ impl ChildChannel {
     ///
     /// # Errors
     /// [`Error::Refused`]: the system gives no more threads or files.
-    pub fn new(stream: UnixStream, max_frame_bytes: usize) -> Result<Self> {
+    pub fn new(stream: Stream, max_frame_bytes: usize) -> Result<Self> {
         let refused = |error: std::io::Error| Error::Refused {
             url: "the operating system".to_owned(),
             cause: error.to_string(),

@@ -1,4 +1,4 @@
-//! Frames between a worker and its children, over one Unix stream socket pair for each child.
+//! Frames between a worker and its children, over one socket pair for each child.
 //!
 //! The worker's side is a [`ParentLink`] for each child and one [`Pump`] thread for all of them;
 //! the child's side is a [`ChildChannel`]. A frame is `[u32 length][u8 kind][payload]`, all numbers
@@ -16,12 +16,14 @@ mod job;
 mod parent;
 mod pump;
 mod report;
+mod stream;
 
 pub use channel::{ChildChannel, Next};
 pub use job::Job;
 pub use parent::ParentLink;
 pub use pump::Pump;
 pub use report::{ChildEvent, Report, Sink};
+pub use stream::{Stream, WakeupFd, borrow, pair};
 
 /// Longest frame accepted from the other side unless told otherwise: 512 MiB, as much as Redis
 /// stores under one key.

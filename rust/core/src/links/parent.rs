@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes};
-use mio::net::UnixStream;
 use parking_lot::Mutex;
 
 use super::frame::{FrameReader, Kind, begin, end};
 use super::job::Job;
 use super::pump::Switchboard;
 use super::report::{ChildEvent, Report};
+use super::stream::Watched;
 use crate::error::{Error, Result};
 
 /// How many pieces go into one write.
@@ -23,7 +23,7 @@ const PIECES_PER_WRITE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Line {
     slot: u64,
-    pub(super) stream: UnixStream,
+    pub(super) stream: Watched,
     reader: Mutex<FrameReader>,
     /// What the socket did not take. Bounded by what its worker holds: every job is a delivery
     /// within the prefetch, and its body is shared, not copied.
@@ -32,7 +32,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(slot: u64, stream: UnixStream, max_frame_bytes: usize) -> Self {
+    pub(super) fn new(slot: u64, stream: Watched, max_frame_bytes: usize) -> Self {
         Self {
             slot,
             stream,

@@ -3,19 +3,17 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream as StdStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use parking_lot::Mutex;
 
 use super::parent::{Line, ParentLink};
 use super::report::{ChildEvent, Sink};
+use super::stream::{Stream, WakeupFd, Watched, borrow, pair, unwatch, watch};
 use crate::error::{Error, Result};
 
 const STOP: Token = Token(0);
@@ -43,27 +41,21 @@ struct Lines {
 }
 
 impl Switchboard {
-    fn connect(&self, line: Line) -> std::io::Result<(usize, Arc<Line>)> {
-        let line = Arc::new(line);
+    fn connect(&self, mut line: Line) -> std::io::Result<(usize, Arc<Line>)> {
+        // A child may have said something already: the pump looks for its line after this lock.
         let mut lines = self.lines.lock();
         let token = lines.next_token;
         lines.next_token += 1;
-        // The table first: a child may have said something already.
+        watch(&self.registry, &mut line.stream, Token(token))?;
+        let line = Arc::new(line);
         lines.by_token.insert(token, Arc::clone(&line));
-        drop(lines);
-        let mut source = mio::unix::SourceFd(&raw_fd(&line));
-        self.registry
-            .register(&mut source, Token(token), Interest::READABLE | Interest::WRITABLE)?;
         Ok((token, line))
     }
 
     pub(super) fn disconnect(&self, token: usize) {
         let line = self.lines.lock().by_token.remove(&token);
         if let Some(line) = line {
-            // It fails only where the kernel has forgotten the socket by itself.
-            self.registry
-                .deregister(&mut mio::unix::SourceFd(&raw_fd(&line)))
-                .ok();
+            unwatch(&self.registry, &line.stream);
         }
     }
 
@@ -82,19 +74,14 @@ impl Switchboard {
     }
 }
 
-fn raw_fd(line: &Line) -> std::os::fd::RawFd {
-    use std::os::fd::AsRawFd;
-    line.stream.as_raw_fd()
-}
-
 /// Owns the thread of all links of a process. It can be made before the thread is started.
 #[derive(Debug)]
 pub struct Pump {
     switchboard: Arc<Switchboard>,
     stop: Waker,
-    signal_writer: StdStream,
+    signal_writer: Stream,
     /// What the thread takes with it.
-    idle: Mutex<Option<(Poll, UnixStream)>>,
+    idle: Mutex<Option<(Poll, Watched)>>,
     max_frame_bytes: usize,
 }
 
@@ -109,10 +96,10 @@ impl Pump {
 
     fn build(sink: Arc<dyn Sink>, max_frame_bytes: usize) -> std::io::Result<Self> {
         let poll = Poll::new()?;
-        let (signal_writer, signal_reader) = StdStream::pair()?;
+        let (signal_writer, signal_reader) = pair()?;
         signal_writer.set_nonblocking(true)?;
         signal_reader.set_nonblocking(true)?;
-        let mut signals = UnixStream::from_std(signal_reader);
+        let mut signals = Watched::from_std(signal_reader);
         poll.registry()
             .register(&mut signals, SIGNAL, Interest::READABLE)?;
         let switchboard = Arc::new(Switchboard {
@@ -135,18 +122,18 @@ impl Pump {
 
     /// A non-blocking descriptor; each byte written to it wakes who waits for events. For
     /// Python's `signal.set_wakeup_fd`.
-    pub fn wakeup_fd(&self) -> BorrowedFd<'_> {
-        self.signal_writer.as_fd()
+    pub fn wakeup_fd(&self) -> WakeupFd<'_> {
+        borrow(&self.signal_writer)
     }
 
     /// Takes over the worker's end of a child's socket pair.
     ///
     /// # Errors
     /// [`Error::Refused`]: it cannot be made non-blocking or watched.
-    pub fn link(&self, slot: u64, stream: StdStream) -> Result<ParentLink> {
+    pub fn link(&self, slot: u64, stream: Stream) -> Result<ParentLink> {
         let connect = || {
             stream.set_nonblocking(true)?;
-            let line = Line::new(slot, UnixStream::from_std(stream), self.max_frame_bytes);
+            let line = Line::new(slot, Watched::from_std(stream), self.max_frame_bytes);
             self.switchboard.connect(line)
         };
         let (token, line) = connect().map_err(|error| refused(&error))?;
@@ -188,7 +175,7 @@ impl Drop for Pump {
     }
 }
 
-fn pump(switchboard: &Switchboard, mut poll: Poll, signals: &UnixStream) {
+fn pump(switchboard: &Switchboard, mut poll: Poll, signals: &Watched) {
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
     let mut scratch = vec![0; READ_BYTES];
     let mut reports = Vec::new();
@@ -216,7 +203,7 @@ fn pump(switchboard: &Switchboard, mut poll: Poll, signals: &UnixStream) {
     }
 }
 
-fn drain(mut signals: &UnixStream, scratch: &mut [u8]) {
+fn drain(mut signals: &Watched, scratch: &mut [u8]) {
     // Ends with "would block": the writing end lives as long as the pump.
     while matches!(signals.read(scratch), Ok(length) if length > 0) {}
 }

@@ -12,6 +12,17 @@ pub struct Target {
     pub routing_key: String,
 }
 
+impl Target {
+    /// Why a message for it reaches nobody, and what to do.
+    pub(crate) fn unroutable(&self) -> String {
+        let Self {
+            exchange,
+            routing_key,
+        } = self;
+        format!("no queue is bound to exchange {exchange:?} with routing key {routing_key:?}; declare one")
+    }
+}
+
 /// The properties beside headers and body (AMQP basic properties; `properties` of kombu's
 /// envelope).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,4 +68,7 @@ pub struct Outgoing {
     pub message: Message,
     /// Whither.
     pub target: Target,
+    /// Whether it is an error that no queue takes it. A message that names its queue always has one;
+    /// what goes to an exchange of the user's may reach nobody.
+    pub mandatory: bool,
 }

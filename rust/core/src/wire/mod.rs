@@ -4,6 +4,7 @@ pub mod body;
 pub mod envelope;
 pub mod headers;
 pub mod message;
+pub mod protocol1;
 pub mod redis_keys;
 pub mod result_meta;
 pub mod template;

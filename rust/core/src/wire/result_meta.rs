@@ -6,16 +6,19 @@ use crate::error::{Error, Result};
 /// What a compressed document starts with (`result_compression`, Celery 5.7).
 pub const COMPRESSED_MAGIC: &[u8] = b"\x00celery-compressed\x00";
 
+/// The content type of the compression of a compressed document, and the compressed bytes.
+pub fn compressed(document: &[u8]) -> Option<(&str, &[u8])> {
+    let described = document.strip_prefix(COMPRESSED_MAGIC)?;
+    let end = memchr::memchr(0, described)?;
+    let name = std::str::from_utf8(&described[..end]).ok()?;
+    Some((name, &described[end + 1..]))
+}
+
 /// The state of a JSON document, read without decoding the rest.
 ///
 /// # Errors
-/// [`Error::Malformed`] when there is none; [`Error::Unsupported`] for a compressed document.
+/// [`Error::Malformed`] when there is none, as in a compressed document.
 pub fn status(document: &[u8]) -> Result<String> {
-    if document.starts_with(COMPRESSED_MAGIC) {
-        return Err(Error::Unsupported {
-            feature: "result_compression".to_owned(),
-        });
-    }
     let mut status = None;
     raw::for_each_member(document, |name, value| {
         if name == "status" {
@@ -54,11 +57,18 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_document_is_named_as_such() {
-        assert!(matches!(
-            status(b"\x00celery-compressed\x00application/zstd\x00"),
-            Err(Error::Unsupported { .. })
-        ));
+    fn a_compressed_document_says_with_what() {
+        assert_eq!(
+            compressed(b"\x00celery-compressed\x00application/zstd\x00a\0b"),
+            Some(("application/zstd", b"a\0b".as_slice()))
+        );
+        for other in [
+            &b"{}"[..],
+            b"\x00celery-compressed\x00",
+            b"\x00celery-compressed\x00\xFF\x00",
+        ] {
+            assert_eq!(compressed(other), None);
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Task {
     pub target: Target,
     /// Custom headers as `(name, JSON text)`.
     pub headers: Vec<(String, String)>,
+    /// What the bodies are compressed with: the last header.
+    pub compression: Option<String>,
 }
 
 /// What may differ per call; `None` takes the task's own value or Celery's default.
@@ -97,6 +99,8 @@ pub struct Call<'a> {
     pub exchange: Option<&'a str>,
     /// Routing key.
     pub routing_key: Option<&'a str>,
+    /// See [`Outgoing::mandatory`].
+    pub mandatory: bool,
 }
 
 /// How the arguments are shown.
@@ -125,6 +129,8 @@ pub struct Template {
     head: Vec<u8>,
     shadow: Vec<u8>,
     origin: Vec<u8>,
+    /// The header `compression`, and its JSON text.
+    compression: Option<(String, String)>,
 }
 
 impl Template {
@@ -137,11 +143,16 @@ impl Template {
         append_optional(&mut shadow, task.shadow.as_deref());
         let mut origin = Vec::new();
         append_str(&mut origin, &task.origin);
+        let compression = task
+            .compression
+            .as_deref()
+            .map(|name| ("compression".to_owned(), json_text(name)));
         Self {
             task,
             head,
             shadow,
             origin,
+            compression,
         }
     }
 
@@ -182,6 +193,7 @@ impl Template {
                     .unwrap_or(&self.task.target.routing_key)
                     .to_owned(),
             },
+            mandatory: call.mandatory,
         }
     }
 
@@ -269,14 +281,14 @@ impl Template {
 
     /// Merges custom headers as `dict.update` does: a known name keeps its place.
     fn with_custom_headers(&self, standard: Vec<u8>, extra: &[(String, String)]) -> Vec<u8> {
-        if self.task.headers.is_empty() && extra.is_empty() {
+        if self.task.headers.is_empty() && extra.is_empty() && self.compression.is_none() {
             return standard;
         }
         let Ok(members) = raw::members(&standard) else {
             return standard;
         };
         let mut merged: Vec<(&str, &str)> = members.iter().map(|(name, value)| (&**name, *value)).collect();
-        for (name, value) in self.task.headers.iter().chain(extra) {
+        for (name, value) in self.task.headers.iter().chain(extra).chain(&self.compression) {
             match merged.iter_mut().find(|(known, _)| known == name) {
                 Some(member) => member.1 = value,
                 None => merged.push((name, value)),
@@ -306,13 +318,17 @@ fn extra_properties(call: &Call<'_>) -> Vec<(String, String)> {
     for (name, value) in explicit {
         let is_given = call.extra_properties.iter().any(|(given, _)| given == name);
         if let Some(value) = value.filter(|_| !is_given) {
-            let mut json = Vec::new();
-            append_str(&mut json, value);
-            extra.push((name.to_owned(), String::from_utf8(json).unwrap_or_default()));
+            extra.push((name.to_owned(), json_text(value)));
         }
     }
     extra.extend_from_slice(call.extra_properties);
     extra
+}
+
+fn json_text(text: &str) -> String {
+    let mut json = Vec::new();
+    append_str(&mut json, text);
+    String::from_utf8(json).unwrap_or_default()
 }
 
 fn append_optional(out: &mut Vec<u8>, text: Option<&str>) {

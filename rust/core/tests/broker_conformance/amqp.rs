@@ -8,14 +8,27 @@ use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::wire::message::Message;
 
 use crate::stage::Fixture;
-use crate::yard::Yard;
+use crate::yard::{self, Yard};
 
 pub(crate) struct Amqp(Yard);
 
 impl Fixture for Amqp {
     const TAKES_AHEAD: bool = true;
+    /// The delay queues count in seconds.
+    const DELAYS_IN_MS: u64 = 1_000;
+    /// Confirmed in the delay queues, and not acked yet.
+    const MOST_COPIES_AFTER_A_CRASH: usize = 2;
     /// The highest first, each number a class of its own.
     const PRIORITY_ORDER: [&str; 6] = ["9", "6", "4", "3", "2", "0"];
+
+    fn counts_late() -> bool {
+        !yard::queue_arguments().is_empty()
+    }
+
+    /// A quorum queue may have the next one on its way already; on 4.3 a new one comes before those handed back.
+    fn requeues_in_front() -> bool {
+        yard::queue_arguments().is_empty()
+    }
 
     fn fresh() -> Self {
         Self(Yard::fresh())

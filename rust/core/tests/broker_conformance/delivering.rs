@@ -97,7 +97,7 @@ pub(crate) fn a_batch_is_no_larger_than_the_room<F: Fixture>() {
     let consumer = stage.bounded_consumer(&["q"], 4);
     assert_eq!(bodies(&consumer.reserve(3, soon()).unwrap()), ["0", "1", "2"]);
     assert_eq!(bodies(&consumer.reserve(3, soon()).unwrap()), ["3"]);
-    assert_eq!(stage.depth("q"), 6);
+    stage.assert_depth("q", 6);
 }
 
 pub(crate) fn the_prefetch_bounds_what_is_unsettled<F: Fixture>() {

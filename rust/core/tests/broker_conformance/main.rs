@@ -6,7 +6,9 @@
 #[macro_use]
 mod suite;
 mod amqp;
+mod delaying;
 mod delivering;
+mod mailing;
 mod memory;
 mod publishing;
 mod redis;

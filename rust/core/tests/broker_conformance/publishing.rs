@@ -20,7 +20,7 @@ pub(crate) fn every_receipt_is_told_exactly_once<F: Fixture>() {
     window.wait_empty(soon()).unwrap();
     assert_eq!(window.pending(), 0);
     assert_eq!(window.take_failed(), []);
-    assert_eq!(stage.depth("q"), 1_000);
+    stage.assert_depth("q", 1_000);
 }
 
 pub(crate) fn many_threads_publish_at_once<F: Fixture>() {
@@ -30,7 +30,7 @@ pub(crate) fn many_threads_publish_at_once<F: Fixture>() {
             scope.spawn(|| stage.publish("q", &["a"; 25]));
         }
     });
-    assert_eq!(stage.depth("q"), 200);
+    stage.assert_depth("q", 200);
 }
 
 pub(crate) fn close_sends_what_is_queued<F: Fixture>() {

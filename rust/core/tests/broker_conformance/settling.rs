@@ -11,7 +11,7 @@ pub(crate) fn an_acked_message_is_gone<F: Fixture>() {
     let batch = reserve(&*consumer, 3);
     settle(&*consumer, batch, &Verdict::Ack);
     consumer.close(soon());
-    assert_eq!(stage.depth("q"), 0);
+    stage.assert_depth("q", 0);
     assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
     assert!(
         stage
@@ -38,13 +38,16 @@ pub(crate) fn a_requeued_message_comes_back_in_front_and_redelivered<F: Fixture>
     let consumer = stage.bounded_consumer(&["q"], 1);
     let first = reserve(&*consumer, 1);
     settle(&*consumer, first, &Verdict::Requeue);
-    let again = reserve(&*consumer, 1);
-    assert_eq!(bodies(&again), ["a"]);
-    assert!(again[0].redelivered);
-    settle(&*consumer, again, &Verdict::Ack);
-    let next = reserve(&*consumer, 1);
-    assert_eq!(bodies(&next), ["b"]);
-    assert!(!next[0].redelivered);
+    let mut both = Vec::new();
+    for _ in 0..2 {
+        let one = reserve(&*consumer, 1);
+        both.push((bodies(&one).remove(0), one[0].redelivered));
+        settle(&*consumer, one, &Verdict::Ack);
+    }
+    if !F::requeues_in_front() {
+        both.sort_unstable();
+    }
+    assert_eq!(both, [("a".to_owned(), true), ("b".to_owned(), false)]);
 }
 
 pub(crate) fn what_is_set_aside_keeps_message_and_reason<F: Fixture>() {
@@ -160,7 +163,7 @@ pub(crate) fn settling_twice_changes_nothing<F: Fixture>() {
     };
     settle(&*consumer, vec![held.remove(0)], &Verdict::Ack);
     consumer.settle(vec![again], soon()).unwrap();
-    assert_eq!(stage.depth("q"), 0);
+    stage.assert_depth("q", 0);
     // The second settlement made no room either: one message is still held of two.
     stage.publish("q", &["c", "d"]);
     assert_eq!(bodies(&reserve_now(&*consumer)), ["c"]);
@@ -201,5 +204,5 @@ pub(crate) fn an_old_token_does_not_settle_a_later_message<F: Fixture>() {
     };
     consumer.settle(vec![late], soon()).unwrap();
     consumer.close(soon());
-    assert_eq!(stage.depth("q"), 1);
+    stage.assert_depth("q", 1);
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
-use celeriac_core::broker::url::BrokerUrl;
+use celeriac_core::broker::url::{BrokerUrl, Scheme};
 use celeriac_core::broker::{
     self, AckToken, Consumer, ConsumerConfig, Delivery, Publisher, Settlement, Verdict,
 };
 use celeriac_core::ledger::Ledger;
-use celeriac_core::time::Deadline;
+use celeriac_core::time::{Deadline, SystemClock};
 use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
+
+use crate::yard;
 
 /// A broker under test, with a name space of its own.
 pub(crate) trait Fixture: Send + Sync {
@@ -30,11 +32,27 @@ pub(crate) trait Fixture: Send + Sync {
     /// counts as delivered.
     const TAKES_AHEAD: bool = false;
 
+    /// What is delayed may come so much earlier, in milliseconds: the broker counts in steps.
+    const DELAYS_IN_MS: u64 = 1;
+
+    /// How often a message may come whose consumer died while it delayed it.
+    const MOST_COPIES_AFTER_A_CRASH: usize = 1;
+
     /// The order in which messages of the priorities 9, 6, 3, 2, 0, 4 arrive.
     ///
     /// Redis and what follows it: 0 to 2 are one class, 3 to 5 the next; the lowest first, and in
     /// a class the order stays.
     const PRIORITY_ORDER: [&str; 6] = ["2", "0", "3", "4", "6", "9"];
+
+    /// Whether the number of waiting messages follows what happened a little later.
+    fn counts_late() -> bool {
+        false
+    }
+
+    /// Whether what is requeued or handed back is the next of its queue.
+    fn requeues_in_front() -> bool {
+        true
+    }
 
     /// A queue that regards priorities, where that is said with its arguments.
     fn with_priorities(queue: QueueSpec) -> QueueSpec {
@@ -54,7 +72,12 @@ pub(crate) trait Fixture: Send + Sync {
     /// Reserves `room` messages of `queue` with a consumer that dies without a word. Where the
     /// broker outlives processes that is a process of its own: see [`reserve_and_die`].
     fn kill_a_consumer_holding(&self, queue: &str, room: usize) {
-        reserve_and_die(&self.url(), queue, room);
+        reserve_and_die(&self.url(), queue, room, None);
+    }
+
+    /// The same, but what it reserved it delays before it dies.
+    fn kill_a_consumer_delaying(&self, queue: &str, room: usize, by_ms: u64) {
+        reserve_and_die(&self.url(), queue, room, Some(by_ms));
     }
 }
 
@@ -66,7 +89,12 @@ pub(crate) fn in_ms(wait_ms: u64) -> Deadline {
     Deadline::after(Duration::from_millis(wait_ms))
 }
 
-pub(crate) fn queue(name: &str) -> QueueSpec {
+/// A durable queue of the default exchange, of the type that is tested where there are types.
+pub(crate) fn queue_at(url: &BrokerUrl, name: &str) -> QueueSpec {
+    let arguments = match url.scheme() {
+        Scheme::Amqp => yard::queue_arguments(),
+        Scheme::Memory | Scheme::Sqlite | Scheme::Redis => Vec::new(),
+    };
     QueueSpec {
         name: name.to_owned(),
         exchange: String::new(),
@@ -74,7 +102,7 @@ pub(crate) fn queue(name: &str) -> QueueSpec {
         routing_key: String::new(),
         durable: true,
         auto_delete: false,
-        arguments: Vec::new(),
+        arguments,
     }
 }
 
@@ -101,6 +129,7 @@ fn message(exchange: &str, routing_key: &str, body: impl Into<Bytes>) -> Outgoin
             exchange: exchange.to_owned(),
             routing_key: routing_key.to_owned(),
         },
+        mandatory: false,
     }
 }
 
@@ -125,7 +154,7 @@ impl<F: Fixture> Stage<F> {
 
     /// A queue of the default exchange.
     pub(crate) fn queue(&self, word: &str) -> QueueSpec {
-        queue(&self.name(word))
+        queue_at(&self.fixture.url(), &self.name(word))
     }
 
     /// A queue that is bound to a direct exchange.
@@ -167,18 +196,23 @@ impl<F: Fixture> Stage<F> {
     /// Sends a message, to a queue that is declared before, and waits for its confirmation.
     pub(crate) fn send(&self, outgoing: Outgoing) {
         if outgoing.target.exchange.is_empty() {
-            let spec = queue(&outgoing.target.routing_key);
+            let spec = queue_at(&self.fixture.url(), &outgoing.target.routing_key);
             self.publisher.declare(&spec, soon()).unwrap();
         }
         self.send_declared(outgoing);
     }
 
     pub(crate) fn send_declared(&self, outgoing: Outgoing) {
+        assert_eq!(self.failures(outgoing), 0);
+    }
+
+    /// Sends a message to an exchange that is there; how many failed of it.
+    pub(crate) fn failures(&self, outgoing: Outgoing) -> usize {
         let window = Ledger::new(1, usize::MAX);
         let receipt = window.enter("task".into(), 0, soon()).unwrap();
         self.publisher.send(outgoing, None, receipt, soon());
         window.wait_empty(soon()).unwrap();
-        assert_eq!(window.take_failed(), []);
+        window.take_failed().len()
     }
 
     /// Publishes texts to a queue, in order, each confirmed.
@@ -199,6 +233,16 @@ impl<F: Fixture> Stage<F> {
         }
         window.wait_empty(soon()).unwrap();
         assert_eq!(window.take_failed(), []);
+    }
+
+    /// That so many messages wait: at once, or soon where the server counts by and by.
+    #[track_caller]
+    pub(crate) fn assert_depth(&self, queue: &str, expected: u64) {
+        let deadline = soon();
+        while F::counts_late() && self.depth(queue) != expected && !deadline.has_passed() {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        assert_eq!(self.depth(queue), expected);
     }
 
     pub(crate) fn depth(&self, queue: &str) -> u64 {
@@ -276,14 +320,16 @@ pub(crate) fn duplicate(token: &AckToken) -> AckToken {
 const URL: &str = "CELERIAC_CONFORMANCE_URL";
 const QUEUE: &str = "CELERIAC_CONFORMANCE_QUEUE";
 const ROOM: &str = "CELERIAC_CONFORMANCE_ROOM";
+const DELAY: &str = "CELERIAC_CONFORMANCE_DELAY_MS";
 
 /// Runs [`victim`] in a process of its own and returns when that is dead.
-pub(crate) fn reserve_and_die(url: &BrokerUrl, queue: &str, room: usize) {
+pub(crate) fn reserve_and_die(url: &BrokerUrl, queue: &str, room: usize, delay_ms: Option<u64>) {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["stage::victim", "--exact", "--ignored", "--quiet"])
         .env(URL, &url.raw)
         .env(QUEUE, queue)
         .env(ROOM, room.to_string())
+        .envs(delay_ms.map(|by_ms| (DELAY, by_ms.to_string())))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -300,7 +346,17 @@ fn victim() {
     let url = BrokerUrl::parse(&std::env::var(URL).unwrap(), Vec::new()).unwrap();
     let room: usize = std::env::var(ROOM).unwrap().parse().unwrap();
     // A server that pushes hands over no more than this.
-    let consumer = open_consumer(&url, vec![queue(&std::env::var(QUEUE).unwrap())], room, 0);
-    assert_eq!(reserve(&*consumer, room).len(), room);
+    let consumer = open_consumer(
+        &url,
+        vec![queue_at(&url, &std::env::var(QUEUE).unwrap())],
+        room,
+        0,
+    );
+    let held = reserve(&*consumer, room);
+    assert_eq!(held.len(), room);
+    if let Ok(by_ms) = std::env::var(DELAY) {
+        let until_unix_ms = SystemClock::shared().unix_ms() + by_ms.parse::<u64>().unwrap();
+        settle(&*consumer, held, &Verdict::Delay { until_unix_ms });
+    }
     std::process::abort();
 }

@@ -21,6 +21,7 @@ pub(crate) fn a_put_is_stored_with_its_ack<F: Fixture>() {
             document: document.clone(),
             is_final: true,
             expires_s: Some(60),
+            reply: None,
         }),
     });
     consumer.settle(batch.collect(), soon()).unwrap();
@@ -47,6 +48,7 @@ pub(crate) fn a_put_with_an_ack_wakes_who_waits<F: Fixture>() {
             document: document.clone(),
             is_final: true,
             expires_s: Some(60),
+            reply: None,
         }),
     });
     consumer.settle(batch.collect(), soon()).unwrap();

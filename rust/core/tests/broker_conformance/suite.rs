@@ -34,6 +34,21 @@ macro_rules! conformance {
                 an_interrupt_ends_a_wait
                 a_waiting_consumer_wakes_at_once_for_a_message
             }
+            delaying {
+                what_is_delayed_comes_when_it_is_due_and_not_before
+                what_is_delayed_holds_up_nothing
+                a_moment_in_the_past_delivers_at_once
+                what_is_delayed_comes_back_to_its_own_queue
+                what_is_delayed_outlives_who_delayed_it
+                what_a_killed_consumer_delayed_comes_once
+                a_purge_leaves_what_is_delayed
+                a_waiting_consumer_wakes_for_what_another_delays
+            }
+            mailing {
+                an_order_reaches_every_mailbox_that_listens
+                an_answer_reaches_its_key_alone
+                a_closed_mailbox_gets_nothing_and_its_name_is_free
+            }
             settling {
                 an_acked_message_is_gone
                 a_rejected_message_is_gone
@@ -54,6 +69,11 @@ macro_rules! conformance {
                 the_default_exchange_routes_to_the_queue_that_the_key_names
                 a_direct_exchange_routes_by_equal_keys
                 a_message_reaches_every_queue_that_is_bound
+                a_topic_exchange_routes_by_patterns
+                a_broadcast_reaches_every_consumer_once
+                a_broadcast_is_handed_back_to_its_own_consumer
+                a_broadcast_ends_with_its_consumer
+                what_no_queue_wants_is_dropped_unless_it_is_mandatory
                 declaring_twice_binds_once
                 an_added_queue_is_consumed
                 a_cancelled_queue_is_left_alone

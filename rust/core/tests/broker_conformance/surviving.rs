@@ -11,9 +11,12 @@ pub(crate) fn closing_hands_unsettled_messages_back_in_front<F: Fixture>() {
     let mut held = reserve(&*first, 3);
     settle(&*first, vec![held.remove(1)], &Verdict::Ack);
     first.close(soon());
-    assert_eq!(stage.depth("q"), 3);
+    stage.assert_depth("q", 3);
     let second = stage.consumer(&["q"]);
-    let arrived = reserve(&*second, 3);
+    let mut arrived = reserve(&*second, 3);
+    if !F::requeues_in_front() {
+        arrived.sort_by_key(body);
+    }
     assert_eq!(bodies(&arrived), ["a", "c", "d"]);
     let redelivered: Vec<bool> = arrived.iter().map(|delivery| delivery.redelivered).collect();
     // The ack of b made room for d: a server that pushes has pushed it.
@@ -40,5 +43,5 @@ pub(crate) fn a_lease_is_renewed_while_its_consumer_lives<F: Fixture>() {
     // Three times the length of a lease.
     assert!(idle.reserve(1, in_ms(3_000)).unwrap().is_empty());
     settle(&*busy, held, &Verdict::Ack);
-    assert_eq!(stage.depth("q"), 0);
+    stage.assert_depth("q", 0);
 }

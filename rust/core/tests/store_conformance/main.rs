@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod suite;
+mod chords;
 mod documents;
 mod memory;
 mod raw;

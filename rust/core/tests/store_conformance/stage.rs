@@ -48,6 +48,7 @@ pub(crate) fn document(task_id: &str, content: &str) -> Put {
         document: Bytes::from(content.to_owned()),
         is_final: content != STARTED && content != PROGRESS,
         expires_s: Some(60),
+        reply: None,
     }
 }
 

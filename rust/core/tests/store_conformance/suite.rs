@@ -47,6 +47,22 @@ macro_rules! conformance {
                 raw_values_and_documents_are_apart
                 a_raw_value_expires
             }
+            chords {
+                a_chord_is_complete_with_its_last_part
+                parts_come_back_by_position
+                parts_come_back_as_they_came_where_order_is_not_asked_for
+                a_part_that_returns_again_is_counted_once
+                a_chord_of_unknown_size_stays_open
+                a_part_before_the_size_is_counted
+                only_one_of_many_threads_gets_the_claim
+                a_claim_that_ran_out_is_given_to_the_next_return
+                a_claim_can_be_renewed_by_its_owner_only
+                a_closed_chord_does_nothing_more
+                only_the_owner_of_the_claim_closes_a_chord
+                an_added_part_is_waited_for
+                a_failed_chord_does_nothing_more
+                a_group_id_that_is_used_again_starts_anew
+            }
         }
     };
 }

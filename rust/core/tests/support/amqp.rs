@@ -95,6 +95,14 @@ pub(crate) fn in_ms(wait_ms: u64) -> Deadline {
     Deadline::after(Duration::from_millis(wait_ms))
 }
 
+/// What queues are declared with: the type that `CELERIAC_TEST_QUEUE_TYPE` names, if it does.
+pub(crate) fn queue_arguments() -> Vec<(String, String)> {
+    let named = std::env::var("CELERIAC_TEST_QUEUE_TYPE").into_iter();
+    named
+        .map(|kind| ("x-queue-type".to_owned(), format!("\"{kind}\"")))
+        .collect()
+}
+
 /// A durable queue of the default exchange.
 pub(crate) fn queue(name: &str) -> QueueSpec {
     QueueSpec {
@@ -104,7 +112,7 @@ pub(crate) fn queue(name: &str) -> QueueSpec {
         routing_key: String::new(),
         durable: true,
         auto_delete: false,
-        arguments: Vec::new(),
+        arguments: queue_arguments(),
     }
 }
 
@@ -130,6 +138,7 @@ pub(crate) fn message(queue: &str, id: &str) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
+        mandatory: false,
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn put(task_id: &str) -> Put {
         document: Bytes::from_static(b"{}"),
         is_final: true,
         expires_s: None,
+        reply: None,
     }
 }
 
@@ -105,6 +106,7 @@ struct State {
     is_held: bool,
     is_lost: bool,
     failures: usize,
+    valid_from: u64,
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +150,11 @@ impl Fake {
     /// Makes every settlement fail as if the connection were lost, until told otherwise.
     pub(crate) fn lose(&self, is_lost: bool) {
         self.state.lock().is_lost = is_lost;
+    }
+
+    /// What came over a connection before `epoch` is in its queue again.
+    pub(crate) fn take_back_before(&self, epoch: u64) {
+        self.state.lock().valid_from = epoch;
     }
 
     /// Waits for one more failure: what was settled before is released then.
@@ -249,6 +256,10 @@ impl Consumer for Fake {
 
     fn stores_results_of(&self, _result_url: &str) -> bool {
         self.carries_results
+    }
+
+    fn valid_from(&self) -> u64 {
+        self.state.lock().valid_from
     }
 
     fn interrupt(&self) {

@@ -2,12 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Forwards bytes both ways; [`Proxy::cut`] breaks what is open, new connections pass.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    muted: Arc<AtomicUsize>,
+    opened: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -16,6 +19,8 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let (server, kept) = (server.to_owned(), Arc::clone(&open));
+        let (muted, opened) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (before, numbers) = (Arc::clone(&muted), Arc::clone(&opened));
         // Ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -24,11 +29,18 @@ impl Proxy {
                     stream.set_nodelay(true).unwrap();
                     kept.lock().unwrap().push(stream.try_clone().unwrap());
                 }
-                forward(client.try_clone().unwrap(), upstream.try_clone().unwrap());
-                forward(upstream, client);
+                let number = numbers.fetch_add(1, Ordering::SeqCst);
+                let (there, back) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                forward(there, back, number, Arc::clone(&before));
+                forward(upstream, client, number, Arc::clone(&before));
             }
         });
-        Self { port, open }
+        Self {
+            port,
+            open,
+            muted,
+            opened,
+        }
     }
 
     /// Breaks every open connection.
@@ -36,6 +48,12 @@ impl Proxy {
         for stream in self.open.lock().unwrap().drain(..) {
             let _gone_already = stream.shutdown(Shutdown::Both).is_err();
         }
+    }
+
+    /// Lets nothing pass any more, either way, on what is open; nobody is told.
+    pub(crate) fn mute(&self) {
+        let opened = self.opened.load(Ordering::SeqCst);
+        self.muted.store(opened, Ordering::SeqCst);
     }
 
     /// Says something to the clients as if the server had; only while that is silent.
@@ -51,10 +69,13 @@ impl Proxy {
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream) {
+fn forward(mut from: TcpStream, mut to: TcpStream, number: usize, muted: Arc<AtomicUsize>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if number < muted.load(Ordering::SeqCst) {
+                continue;
+            }
             if to.write_all(&buffer[..read]).is_err() {
                 break;
             }

@@ -2,5 +2,6 @@
 
 mod limits;
 mod properties;
+mod protocol1;
 mod value;
 mod vectors;

@@ -6,7 +6,7 @@ use celeriac_core::wire::headers::Peek;
 use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
 use celeriac_core::wire::template::{Call, Task, Template};
 use celeriac_core::wire::times::parse_iso;
-use celeriac_core::wire::{body, envelope, result_meta};
+use celeriac_core::wire::{body, envelope, protocol1, result_meta};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -117,6 +117,7 @@ proptest! {
             envelope::mark_redelivered(&data).map(drop),
             Peek::parse(&data).map(drop),
             body::split(&data).map(drop),
+            protocol1::headers(&data, b"{}").map(drop),
             result_meta::status(&data).map(drop),
         ] {
             prop_assert!(is_answered(&outcome));
@@ -130,6 +131,8 @@ proptest! {
         prop_assert_eq!(decoded.is_ok(), body_of_one_skips(data));
         prop_assert!(is_answered(&envelope::decode(data)));
         prop_assert!(is_answered(&Peek::parse(data)));
+        let headers = protocol1::headers(data, b"{}");
+        prop_assert!(is_answered(&headers));
         prop_assert!(is_answered(&parse_iso(&text)));
     }
 
@@ -140,10 +143,11 @@ proptest! {
         let outgoing = Outgoing {
             message: Message { headers: Bytes::from_static(b"{\"task\": \"t\"}"), properties, body: body.into() },
             target: Target { exchange, routing_key },
+            mandatory: false,
         };
         let decoded = envelope::decode(&envelope::encode(&outgoing)).unwrap();
         prop_assert!(!decoded.redelivered);
-        prop_assert_eq!(Outgoing { message: decoded.message, target: decoded.target }, outgoing);
+        prop_assert_eq!(Outgoing { message: decoded.message, target: decoded.target, mandatory: false }, outgoing);
     }
 
     #[test]
@@ -199,6 +203,7 @@ fn task(name: &str) -> Task {
         delivery_mode: 2,
         priority: None,
         target: Target::default(),
+        compression: None,
         headers: Vec::new(),
     }
 }

@@ -172,9 +172,18 @@ pub(crate) fn to_msgpack(value: &Value) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// A file of recorded vectors.
+/// The versions of Celery that were recorded, the reference first.
+pub(crate) const VERSIONS: [&str; 4] = ["5.7", "5.6", "5.5", "5.4"];
+
+/// A file of the reference's recorded vectors.
 pub(crate) fn recorded<T: for<'de> Deserialize<'de>>(name: &str) -> T {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/celery-5.7");
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
+    recorded_of(VERSIONS[0], name)
+}
+
+/// A file of a version's recorded vectors; another version's than the reference's holds only what
+/// differs.
+pub(crate) fn recorded_of<T: for<'de> Deserialize<'de>>(version: &str, name: &str) -> T {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
+    let text = std::fs::read_to_string(format!("{folder}/celery-{version}/{name}.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }

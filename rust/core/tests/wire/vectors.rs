@@ -2,7 +2,7 @@
 //! Source: `tests/vectors/README.md`.
 #![expect(clippy::unwrap_used, reason = "a broken vector must stop the test")]
 
-use crate::value::{Value, from_json, from_msgpack, recorded, to_json, to_msgpack};
+use crate::value::{VERSIONS, Value, from_json, from_msgpack, recorded, recorded_of, to_json, to_msgpack};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -71,6 +71,11 @@ struct Fields {
     routing_key: Option<String>,
 }
 
+fn messages() -> Vec<MessageVector> {
+    let of = |version: &&str| recorded_of::<Messages>(version, "messages").vectors;
+    VERSIONS.iter().flat_map(of).collect()
+}
+
 fn task_of(recorded: &Messages, fields: &Fields) -> Task {
     Task {
         name: fields.task.clone().unwrap_or_else(|| recorded.task.clone()),
@@ -87,6 +92,7 @@ fn task_of(recorded: &Messages, fields: &Fields) -> Task {
             exchange: String::new(),
             routing_key: "celery".to_owned(),
         },
+        compression: None,
         headers: Vec::new(),
     }
 }
@@ -127,6 +133,7 @@ fn call_of<'a>(recorded: &'a Messages, fields: &'a Fields) -> Call<'a> {
         extra_properties: &fields.properties_json,
         exchange: fields.exchange.as_deref(),
         routing_key: fields.routing_key.as_deref(),
+        mandatory: false,
     }
 }
 
@@ -180,12 +187,13 @@ fn a_template_builds_the_messages_that_celery_sends() {
 
 #[test]
 fn an_envelope_decoded_and_encoded_is_equal_byte_for_byte() {
-    for vector in recorded::<Messages>("messages").vectors {
+    for vector in messages() {
         for item in vector.messages {
             let decoded = envelope::decode(item.raw.as_bytes()).unwrap();
             let again = envelope::encode(&celeriac_core::wire::message::Outgoing {
                 message: decoded.message,
                 target: decoded.target,
+                mandatory: false,
             });
             assert_eq!(String::from_utf8(again).unwrap(), item.raw, "{}", vector.name);
         }
@@ -194,7 +202,7 @@ fn an_envelope_decoded_and_encoded_is_equal_byte_for_byte() {
 
 #[test]
 fn an_envelope_is_marked_redelivered_as_kombu_restores_it() {
-    for vector in recorded::<Messages>("messages").vectors {
+    for vector in messages() {
         for item in vector.messages {
             let marked = envelope::mark_redelivered(item.raw.as_bytes()).unwrap();
             assert_eq!(
@@ -210,7 +218,7 @@ fn an_envelope_is_marked_redelivered_as_kombu_restores_it() {
 
 #[test]
 fn headers_and_json_bodies_decoded_and_encoded_are_equal_byte_for_byte() {
-    for vector in recorded::<Messages>("messages").vectors {
+    for vector in messages() {
         for item in vector.messages {
             let message = envelope::decode(item.raw.as_bytes()).unwrap().message;
             assert_eq!(
@@ -235,7 +243,7 @@ fn headers_and_json_bodies_decoded_and_encoded_are_equal_byte_for_byte() {
 
 #[test]
 fn a_message_waits_in_the_list_that_its_priority_names() {
-    for vector in recorded::<Messages>("messages").vectors {
+    for vector in messages() {
         for item in vector.messages {
             let decoded = envelope::decode(item.raw.as_bytes()).unwrap();
             if !decoded.target.exchange.is_empty() {
@@ -253,7 +261,7 @@ fn a_message_waits_in_the_list_that_its_priority_names() {
 
 #[test]
 fn every_recorded_message_names_its_task_and_id() {
-    for vector in recorded::<Messages>("messages").vectors {
+    for vector in messages() {
         for item in vector.messages {
             let decoded = envelope::decode(item.raw.as_bytes()).unwrap();
             let peek = Peek::parse(&decoded.message.headers).unwrap();
@@ -275,9 +283,14 @@ struct DocumentVector {
     raw: String,
 }
 
+fn documents() -> Vec<DocumentVector> {
+    let of = |version: &&str| recorded_of::<Documents>(version, "documents").vectors;
+    VERSIONS.iter().flat_map(of).collect()
+}
+
 #[test]
 fn a_document_decoded_and_encoded_is_equal_byte_for_byte() {
-    for vector in recorded::<Documents>("documents").vectors {
+    for vector in documents() {
         let again = to_json(&from_json(vector.raw.as_bytes()).unwrap()).unwrap();
         assert_eq!(String::from_utf8(again).unwrap(), vector.raw, "{}", vector.name);
     }
@@ -285,7 +298,7 @@ fn a_document_decoded_and_encoded_is_equal_byte_for_byte() {
 
 #[test]
 fn the_state_and_key_of_a_document_are_those_that_celery_wrote() {
-    for vector in recorded::<Documents>("documents").vectors {
+    for vector in documents() {
         let document: serde_json::Value =
             serde_json::from_str(&vector.raw.replace("NaN", "0")).unwrap_or_default();
         let Some(task_id) = document["task_id"].as_str() else {

@@ -163,7 +163,7 @@ pub(super) fn forget_raw(transaction: &Transaction<'_>, key: &str) -> rusqlite::
 /// Deletes what has expired; returns how many values that was.
 pub(super) fn cleanup(transaction: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<u64> {
     let mut deleted = 0;
-    for table in ["results", "raw_values"] {
+    for table in ["results", "raw_values", "chords", "chord_parts"] {
         deleted += transaction
             .prepare_cached(&format!("DELETE FROM {table} WHERE expires_ms <= ?1"))?
             .execute([now_ms])?;

@@ -15,6 +15,7 @@ use crate::broker::sqlite::database::Database;
 use crate::broker::sqlite::wakeup::{Ear, Heard, Kind, hash};
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+use crate::wake::Wake;
 
 /// A look at the database may wait this long for other processes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -183,5 +184,13 @@ pub(super) struct Hearing {
 impl Subscription for Hearing {
     fn next(&self, deadline: Deadline) -> Result<Option<Bytes>> {
         self.handle.next(deadline)
+    }
+
+    fn watch(&self, wake: Wake) -> bool {
+        self.handle.watch(wake)
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        self.handle.take()
     }
 }

@@ -1,5 +1,6 @@
 //! The SQLite result store: documents in the file of the broker, or in one of their own.
 
+mod chords;
 pub(crate) mod documents;
 mod listener;
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use self::listener::Listener;
+use super::chords::{ChordStore, Join, Part};
 use super::{Put, ResultStore, Subscription};
 use crate::broker::sqlite::database::Handle;
 use crate::broker::sqlite::wakeup::Kind;
@@ -108,9 +110,70 @@ impl ResultStore for SqliteStore {
         database.write(deadline, |transaction| documents::forget_raw(transaction, key))
     }
 
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
     fn cleanup(&self, deadline: Deadline) -> Result<u64> {
         let database = self.handle.database()?;
         let now_ms = database.unix_ms();
         database.write(deadline, |transaction| documents::cleanup(transaction, now_ms))
+    }
+}
+
+impl ChordStore for SqliteStore {
+    fn set_chord_size(
+        &self,
+        group_id: &str,
+        size: u64,
+        expires_s: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let database = self.handle.database()?;
+        let moment_ms = documents::expiry_ms(expires_s, database.unix_ms());
+        database.write(deadline, |transaction| {
+            chords::set_size(transaction, group_id, size, moment_ms)
+        })
+    }
+
+    fn add_to_chord(
+        &self,
+        group_id: &str,
+        more: u64,
+        expires_s: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let database = self.handle.database()?;
+        let moment_ms = documents::expiry_ms(expires_s, database.unix_ms());
+        database.write(deadline, |transaction| {
+            chords::add(transaction, group_id, more, moment_ms)
+        })
+    }
+
+    fn join(&self, part: &Part, deadline: Deadline) -> Result<Join> {
+        let database = self.handle.database()?;
+        let now_ms = database.unix_ms();
+        database.write(deadline, |transaction| chords::join(transaction, part, now_ms))
+    }
+
+    fn keep_claim(&self, group_id: &str, token: &str, claim_s: u64, deadline: Deadline) -> Result<bool> {
+        let database = self.handle.database()?;
+        let until_ms = documents::expiry_ms(Some(claim_s), database.unix_ms());
+        database.write(deadline, |transaction| {
+            chords::keep_claim(transaction, group_id, token, until_ms)
+        })
+    }
+
+    fn close_chord(&self, group_id: &str, token: &str, done_s: u64, deadline: Deadline) -> Result<bool> {
+        let database = self.handle.database()?;
+        let until_ms = documents::expiry_ms(Some(done_s), database.unix_ms());
+        database.write(deadline, |transaction| {
+            chords::close(transaction, group_id, token, until_ms)
+        })
+    }
+
+    fn fail_chord(&self, group_id: &str, deadline: Deadline) -> Result<()> {
+        let database = self.handle.database()?;
+        database.write(deadline, |transaction| chords::fail(transaction, group_id))
     }
 }

@@ -1,5 +1,6 @@
 //! Takes messages from `RabbitMQ` and settles them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use lapin::types::FieldTable;
 use parking_lot::Mutex;
 
 use super::custody::{Custody, Held};
+use super::delayed::{self, Delayer};
 use super::headers::short;
 use super::link::{Fault, Link, Live, Role, open_channel};
 use super::properties;
@@ -24,7 +26,7 @@ use crate::broker::url::BrokerUrl;
 use crate::broker::{AckToken, Consumer, ConsumerConfig, Delivery, Settlement, Unsettled};
 use crate::error::{Error, Result};
 use crate::runtime;
-use crate::time::Deadline;
+use crate::time::{Clock, Deadline, SystemClock};
 use crate::wire::message::Target;
 
 /// Deliveries handed out at once.
@@ -45,6 +47,8 @@ pub(super) struct AmqpConsumer {
     /// For what is set aside: the server stops connections that publish when it has an alarm, and
     /// this must not stop acks.
     pub(super) aside: Link,
+    pub(super) delayer: Delayer,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) custody: Mutex<Custody>,
     bell: Bell,
     pub(super) turn: Mutex<Turn>,
@@ -85,6 +89,8 @@ impl AmqpConsumer {
             most: config.most(usize::from(u16::MAX)),
             link: Link::new(url, &config.node, Role::Plain)?,
             aside: Link::new(url, &format!("{} (sets aside)", config.node), Role::Confirms)?,
+            delayer: Delayer::new(url, &config.node)?,
+            clock: SystemClock::shared(),
             custody: Mutex::default(),
             bell: Bell::default(),
             turn: Mutex::new(Turn {
@@ -193,7 +199,7 @@ impl AmqpConsumer {
         let begun = async {
             let channel = open_channel(&live.connection, Role::Plain).await?;
             declaration.make(&channel).await?;
-            channel.close(200, "done".into()).await?;
+            delayed::bind_if_there(channel, &queue.name).await?;
             let consumer = live.channel.basic_consume(
                 declaration.queue.clone(),
                 "".into(),
@@ -274,19 +280,23 @@ impl AmqpConsumer {
     fn hand_out(&self, serial: u64, queue: String, letter: Letter) -> Delivery {
         let tag = letter.delivery_tag;
         let body = Bytes::from(letter.data);
+        let (target, properties) = delayed::restored(&letter.properties).unwrap_or_else(|| {
+            let target = Target {
+                exchange: letter.exchange.to_string(),
+                routing_key: letter.routing_key.to_string(),
+            };
+            (target, letter.properties)
+        });
         let held = Held {
             queue: queue.clone(),
-            exchange: letter.exchange.to_string(),
-            routing_key: letter.routing_key.to_string(),
-            properties: letter.properties,
+            exchange: target.exchange.clone(),
+            routing_key: target.routing_key.clone(),
+            properties,
             body: body.clone(),
         };
         let delivery = Delivery {
             message: Ok(properties::from_amqp(&held.properties, body, tag)),
-            target: Target {
-                exchange: held.exchange.clone(),
-                routing_key: held.routing_key.clone(),
-            },
+            target,
             queue,
             redelivered: letter.redelivered,
             token: AckToken {
@@ -296,6 +306,21 @@ impl AmqpConsumer {
         };
         self.custody.lock().enter(tag, held);
         delivery
+    }
+
+    /// Ends all consuming before the channel does.
+    ///
+    /// A quorum queue answers after it has taken every ack of the channel in. Acks that it has not
+    /// when the channel closes are lost, and what they were for is delivered again.
+    async fn stop_consuming(&self, live: &Live, streams: Vec<Stream>) {
+        for stream in streams {
+            let tag = stream.consumer.tag();
+            let ended = live.channel.basic_cancel(tag, BasicCancelOptions::default());
+            if let Err(error) = ended.await {
+                tracing::debug!(%error, "a channel was gone before its consumers had ended");
+                return;
+            }
+        }
     }
 
     /// Ends the consuming of a queue; what had arrived and was not handed out goes back.
@@ -353,6 +378,16 @@ impl Consumer for AmqpConsumer {
         false
     }
 
+    /// The server takes back what was delivered over a channel when that ends.
+    fn valid_from(&self) -> u64 {
+        let serial = self.custody.lock().serial();
+        if self.link.is_usable(serial) {
+            serial
+        } else {
+            serial + 1
+        }
+    }
+
     fn interrupt(&self) {
         self.bell.interrupt();
     }
@@ -403,14 +438,19 @@ impl Consumer for AmqpConsumer {
             return;
         }
         self.bell.ring();
+        let streams = std::mem::take(&mut self.turn.lock().streams);
+        let serial = self.turn.lock().serial;
         let closed = wait_for("closing a consumer", deadline, async {
+            if let Some(live) = self.link.current(serial) {
+                self.stop_consuming(&live, streams).await;
+            }
             self.link.close().await;
             self.aside.close().await;
+            self.delayer.close().await;
             Ok(())
         });
         if let Err(error) = closed {
             tracing::warn!(%error, "the server notices by itself that the consumer has gone");
         }
-        self.turn.lock().streams.clear();
     }
 }

@@ -67,9 +67,12 @@ impl<'de> DeserializeSeed<'de> for Seed {
     }
 }
 
-/// py-amqp writes what fits into 32 bits as `I`, everything else as 64 bits.
+/// py-amqp writes what fits into 32 bits as `I`, but for the least of these, and all else as 64 bits.
 fn integer(number: i64) -> AMQPValue {
-    i32::try_from(number).map_or(AMQPValue::LongLongInt(number), AMQPValue::LongInt)
+    match i32::try_from(number) {
+        Ok(short) if short != i32::MIN => AMQPValue::LongInt(short),
+        _ => AMQPValue::LongLongInt(number),
+    }
 }
 
 impl<'de> Visitor<'de> for Seed {
@@ -272,7 +275,8 @@ mod tests {
     fn values_have_the_types_that_py_amqp_gives_them() {
         let kinds = [
             ("1", AMQPValue::LongInt(1)),
-            ("-2147483648", AMQPValue::LongInt(i32::MIN)),
+            ("-2147483647", AMQPValue::LongInt(-2_147_483_647)),
+            ("-2147483648", AMQPValue::LongLongInt(-2_147_483_648)),
             ("2147483648", AMQPValue::LongLongInt(2_147_483_648)),
             ("1.0", AMQPValue::Double(1.0)),
             ("true", AMQPValue::Boolean(true)),

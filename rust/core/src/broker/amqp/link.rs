@@ -10,7 +10,10 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use crate::broker::url::BrokerUrl;
+use super::socket;
+use crate::broker::dial::{Address, Tls};
+use crate::broker::rotation::Rotation;
+use crate::broker::url::{BrokerUrl, Server};
 use crate::error::{Error, Result};
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,15 +32,24 @@ pub(super) enum Role {
     Plain,
 }
 
-/// One connection at a time to one server, opened when needed, replaced when lost.
+/// One connection at a time to one server, opened when needed, replaced when lost: by one to the
+/// next server of the URL, where this one does not answer.
 pub(super) struct Link {
-    uri: AMQPUri,
+    ways: Vec<Way>,
+    rotation: Arc<Rotation>,
     name: String,
     redacted: String,
     connect_timeout: Duration,
     role: Role,
     state: Mutex<State>,
     dialing: tokio::sync::Mutex<()>,
+}
+
+/// How one server is reached.
+struct Way {
+    address: Address,
+    uri: AMQPUri,
+    redacted: String,
 }
 
 #[derive(Default)]
@@ -51,6 +63,8 @@ struct State {
 #[derive(Clone)]
 pub(super) struct Live {
     pub(super) serial: u64,
+    /// Which of the URL's servers.
+    server: usize,
     pub(super) connection: Arc<Connection>,
     pub(super) channel: Channel,
 }
@@ -84,28 +98,13 @@ impl Link {
             ),
         })?;
         let connect_timeout = url.options.seconds("connect_timeout")?;
-        let uri = AMQPUri {
-            scheme: AMQPScheme::AMQP,
-            authority: AMQPAuthority {
-                userinfo: AMQPUserInfo {
-                    username: url.username().unwrap_or("guest").to_owned(),
-                    password: url.password().unwrap_or("guest").to_owned(),
-                },
-                // Compat: kombu connects to the IPv4 address for this name (transport/pyamqp.py).
-                host: match url.host() {
-                    "localhost" => "127.0.0.1".to_owned(),
-                    host => host.to_owned(),
-                },
-                port: url.port(),
-            },
-            vhost: url.vhost().to_owned(),
-            query: AMQPQueryString {
-                heartbeat: Some(heartbeat),
-                ..AMQPQueryString::default()
-            },
-        };
+        let ways: Vec<Way> = url
+            .servers()
+            .map(|server| Way::to(server, url, heartbeat))
+            .collect::<Result<_>>()?;
         Ok(Self {
-            uri,
+            rotation: Rotation::of(&url.server(), ways.len()),
+            ways,
             name: name.to_owned(),
             redacted: url.redacted(),
             connect_timeout: connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
@@ -127,16 +126,28 @@ impl Link {
         if let Some(live) = self.usable() {
             return Ok(live);
         }
+        let mut round = self.rotation.round();
+        while let Some(server) = round.next() {
+            // Twice: for the connection, then for the rest of the greeting.
+            let opened = timeout(self.connect_timeout.saturating_mul(2), self.open(server)).await;
+            match opened.unwrap_or_else(|_| Err(self.ways[server].disconnected("no answer to the greeting")))
+            {
+                Ok(live) => {
+                    self.state.lock().current = Some(live.clone());
+                    return Ok(live);
+                }
+                Err(error) => round.failed(server, error),
+            }
+        }
+        Err(round.error(&self.redacted))
+    }
+
+    /// The open connection to a server, with or without a channel that can be used.
+    fn connected(&self, server: usize) -> Option<Arc<Connection>> {
         let known = self.state.lock().current.clone();
-        let known = known
+        known
+            .filter(|live| live.server == server && live.connection.status().connected())
             .map(|live| live.connection)
-            .filter(|connection| connection.status().connected());
-        // Twice: for the connection, then for the rest of the greeting.
-        let opened = timeout(self.connect_timeout.saturating_mul(2), self.open(known))
-            .await
-            .map_err(|_| self.disconnected("no answer to the greeting"))??;
-        self.state.lock().current = Some(opened.clone());
-        Ok(opened)
     }
 
     /// The open channel with this number, as long as it stands.
@@ -150,17 +161,16 @@ impl Link {
     }
 
     fn usable(&self) -> Option<Live> {
-        self.state
-            .lock()
-            .current
-            .clone()
-            .filter(|live| live.connection.status().connected() && live.channel.status().connected())
+        let server = self.rotation.at();
+        self.state.lock().current.clone().filter(|live| {
+            live.server == server && live.connection.status().connected() && live.channel.status().connected()
+        })
     }
 
-    async fn open(&self, known: Option<Arc<Connection>>) -> Result<Live> {
-        let connection = match known {
+    async fn open(&self, server: usize) -> Result<Live> {
+        let connection = match self.connected(server) {
             Some(connection) => connection,
-            None => Arc::new(self.dial().await?),
+            None => Arc::new(self.dial(&self.ways[server]).await?),
         };
         let opened = open_channel(&connection, self.role).await;
         let channel = opened.map_err(|fault| self.error(&fault))?;
@@ -168,43 +178,22 @@ impl Link {
         state.opened += 1;
         Ok(Live {
             serial: state.opened,
+            server,
             connection,
             channel,
         })
     }
 
-    async fn dial(&self) -> Result<Connection> {
+    async fn dial(&self, way: &Way) -> Result<Connection> {
         let properties = ConnectionProperties::default()
             .with_connection_name(self.name.as_str().into())
             .with_client_property("product".into(), "celeriac".into())
             .with_client_property("product_version".into(), env!("CARGO_PKG_VERSION").into());
-        let dialed = timeout(
-            self.connect_timeout,
-            Connection::connect_uri(self.uri.clone(), properties),
-        );
-        match dialed.await {
-            Err(_) => Err(self.disconnected(&format!(
-                "no answer within {} s",
-                self.connect_timeout.as_secs_f64()
-            ))),
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(self.greeting_error(&Fault(error))),
-        }
-    }
-
-    /// What a server says to a client that it does not let in, with what to do about it.
-    fn greeting_error(&self, fault: &Fault) -> Error {
-        let remedy = match fault.kind() {
-            Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
-                "check user name and password in the URL"
-            }
-            Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => {
-                "check the virtual host in the URL, and the user's permissions in it \
-                 (rabbitmqctl add_vhost, set_permissions)"
-            }
-            _ => return self.disconnected(&fault.0.to_string()),
-        };
-        self.refused(&format!("{}; {remedy}", fault.words()), false)
+        let opened = way.address.open(self.connect_timeout).await;
+        let wire = opened.map_err(|cause| cause.about(&way.redacted))?;
+        socket::connect(way.uri.clone(), properties, wire)
+            .await
+            .map_err(|fault| way.greeting_error(&fault))
     }
 
     /// Says goodbye, in order, so that the server has carried out all that came before.
@@ -250,12 +239,78 @@ impl Link {
                 "give the user this permission (rabbitmqctl set_permissions)"
             }
             Some(AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)) => {
-                "another connection owns it exclusively: use another name"
+                "another connection owns it exclusively: use another name, or end that connection"
             }
             Some(AMQPErrorKind::Soft(_)) => "see the server's log",
             Some(AMQPErrorKind::Hard(_)) | None => return self.disconnected(&fault.0.to_string()),
         };
         self.refused(&format!("{}; {remedy}", fault.words()), false)
+    }
+}
+
+impl Way {
+    fn to(server: &Server, url: &BrokerUrl, heartbeat: u16) -> Result<Self> {
+        let tls = Tls::of(&url.options, server.is_secure)?;
+        let port = url.port_of(server);
+        let host = match (server.host.as_str(), &tls) {
+            // Compat: kombu connects to the IPv4 address for this name (transport/pyamqp.py). A
+            // certificate is for the name.
+            ("localhost", None) => "127.0.0.1",
+            (host, _) => host,
+        };
+        let given = |part: &Option<String>| part.clone().unwrap_or_else(|| "guest".to_owned());
+        let uri = AMQPUri {
+            // What is below is opened by us.
+            scheme: AMQPScheme::AMQP,
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: given(&server.username),
+                    password: given(&server.password),
+                },
+                host: host.to_owned(),
+                port,
+            },
+            vhost: server.vhost.clone(),
+            query: AMQPQueryString {
+                heartbeat: Some(heartbeat),
+                ..AMQPQueryString::default()
+            },
+        };
+        Ok(Self {
+            address: Address::Tcp(host.to_owned(), port, tls),
+            uri,
+            redacted: server.redacted.clone(),
+        })
+    }
+
+    fn disconnected(&self, cause: &str) -> Error {
+        Error::Disconnected {
+            url: self.redacted.clone(),
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// What a server says to a client that it does not let in, with what to do about it.
+    fn greeting_error(&self, fault: &Fault) -> Error {
+        let remedy = match fault.kind() {
+            Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
+                "check user name and password in the URL"
+            }
+            Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => {
+                "check the virtual host in the URL, and the user's permissions in it \
+                 (rabbitmqctl add_vhost, set_permissions)"
+            }
+            _ => {
+                let said = fault.0.to_string();
+                let cause = self.address.hung_up(&said, "amqps://, or broker_use_ssl");
+                return cause.about(&self.redacted);
+            }
+        };
+        Error::Refused {
+            url: self.redacted.clone(),
+            cause: format!("{}; {remedy}", fault.words()),
+            passing: false,
+        }
     }
 }
 

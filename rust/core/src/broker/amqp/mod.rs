@@ -5,23 +5,27 @@
 //! and what was not confirmed sent again.
 //!
 //! One queue is ours: `celeriac.aside.<queue>`, durable, made with the first message that is set
-//! aside.
+//! aside. What waits for a far eta is in Celery's delay queues.
 
 mod aside;
 mod consumer;
 mod custody;
+mod delayed;
 mod headers;
 mod link;
+mod mail;
 mod parcel;
 mod properties;
 mod publisher;
 mod sender;
 mod settling;
+mod socket;
 mod topology;
 mod windows;
 
 use std::sync::Arc;
 
+use super::mail::{Mailbox, MailboxSpec, Remote, Tray};
 use super::url::BrokerUrl;
 use super::{Consumer, ConsumerConfig, Publisher};
 use crate::error::Result;
@@ -32,4 +36,10 @@ pub(super) fn publisher(url: &BrokerUrl) -> Result<Arc<dyn Publisher>> {
 
 pub(super) fn consumer(url: &BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
     Ok(Arc::new(consumer::AmqpConsumer::open(url, config)?))
+}
+
+pub(super) fn mailbox(url: &BrokerUrl, spec: MailboxSpec, tray: Arc<Tray>) -> Result<Arc<dyn Mailbox>> {
+    Ok(Arc::new(Remote::new(mail::AmqpCorrespondent::new(
+        url, spec, tray,
+    )?)))
 }

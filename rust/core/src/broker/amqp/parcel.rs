@@ -33,6 +33,8 @@ pub(super) struct Parcel {
     pub(super) properties: BasicProperties,
     pub(super) body: Bytes,
     pub(super) bytes: usize,
+    /// Whether its sender wants to know that no queue takes it.
+    pub(super) is_mandatory: bool,
     receipt: Receipt,
     pub(super) deadline: Deadline,
     /// Wait that the caller granted, for the error that says so.
@@ -56,6 +58,7 @@ impl Parcel {
                 receipt,
                 deadline,
                 granted: deadline.left(),
+                is_mandatory: outgoing.mandatory,
                 was_sent: false,
                 was_returned: false,
             }),
@@ -64,6 +67,11 @@ impl Parcel {
                 None
             }
         }
+    }
+
+    /// Whether somebody waits for just this message.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.receipt.is_awaited()
     }
 
     /// The server has it.

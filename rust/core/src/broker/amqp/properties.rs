@@ -6,7 +6,7 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::headers::{self, short};
 use crate::codec::json::raw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::wire::message::{Message, Properties};
 
 type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
@@ -29,6 +29,9 @@ const EXTRA: [(&str, Setter, Getter); 5] = [
         BasicProperties::cluster_id,
     ),
 ];
+
+/// Likewise; seconds since 1970.
+const TIMESTAMP: &str = "timestamp";
 
 /// What goes on the wire beside the body.
 ///
@@ -54,12 +57,22 @@ pub(super) fn to_amqp(message: &Message) -> Result<BasicProperties> {
         properties = properties.with_expiration(short("expiration", expiration)?);
     }
     for (name, json) in &given.extra {
+        if name == TIMESTAMP {
+            properties = properties.with_timestamp(seconds(json)?);
+            continue;
+        }
         let known = EXTRA.iter().find(|(known, ..)| known == name);
         if let (Some((_, set, _)), Some(text)) = (known, raw::string(json)?) {
             properties = set(properties, short(name, &text)?);
         }
     }
     Ok(properties)
+}
+
+fn seconds(json: &str) -> Result<u64> {
+    json.parse().map_err(|_| Error::Unencodable {
+        detail: format!("the property {TIMESTAMP} is a whole number of seconds since 1970, not {json}"),
+    })
 }
 
 /// A message that arrived.
@@ -95,6 +108,9 @@ fn extra(found: &BasicProperties) -> Vec<(String, String)> {
             crate::codec::json::append_str(&mut json, text.as_str());
             extra.push((name.to_owned(), String::from_utf8_lossy(&json).into_owned()));
         }
+    }
+    if let Some(seconds) = found.timestamp() {
+        extra.push((TIMESTAMP.to_owned(), seconds.to_string()));
     }
     extra
 }

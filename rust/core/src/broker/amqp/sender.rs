@@ -190,11 +190,12 @@ impl Sender {
         let (number, bytes) = (self.last_number, parcel.bytes);
         let channel = live.channel.clone();
         let options = BasicPublishOptions {
-            mandatory: match self.shared.mandatory {
-                Mandatory::All => true,
-                Mandatory::Never => false,
-                Mandatory::ToQueues => parcel.exchange.as_str().is_empty(),
-            },
+            mandatory: parcel.is_mandatory
+                || match self.shared.mandatory {
+                    Mandatory::All => true,
+                    Mandatory::Never => false,
+                    Mandatory::ToQueues => parcel.exchange.as_str().is_empty(),
+                },
             ..BasicPublishOptions::default()
         };
         let (exchange, routing_key) = (parcel.exchange.clone(), parcel.routing_key.clone());
@@ -232,12 +233,25 @@ impl Sender {
             }
         }
         self.expire(Some(&error));
+        if matches!(error, Error::Disconnected { .. }) {
+            self.report_to_those_who_wait(&error);
+        }
         self.backoff.failed();
         tracing::warn!(%error, wait_ms = self.backoff.wait().as_millis(), "publishing is held up");
         let nearest = self.waiting.iter().map(|parcel| parcel.deadline.left()).min();
         let wait = nearest.map_or(Duration::ZERO, |left| left.min(self.backoff.jittered()));
         tokio::time::sleep(wait).await;
         self.expire(Some(&error));
+    }
+
+    /// Who waits for one message decides about further tries by a policy of its own.
+    fn report_to_those_who_wait(&mut self, error: &Error) {
+        let (awaited, kept): (Vec<Parcel>, Vec<Parcel>) =
+            self.waiting.drain(..).partition(Parcel::is_awaited);
+        self.waiting.extend(kept);
+        for parcel in awaited {
+            parcel.fail(error.clone());
+        }
     }
 
     /// Gives up what is overdue.

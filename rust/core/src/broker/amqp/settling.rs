@@ -9,10 +9,14 @@ use tokio::time::timeout;
 use super::aside;
 use super::consumer::AmqpConsumer;
 use super::custody::Held;
+use super::delayed;
 use super::link::Fault;
 use crate::broker::{AckToken, Settlement, Unsettled, Verdict};
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+
+/// A delivery for the delay queues: its tag, whole seconds, itself, its settlement.
+type Far = (u64, u64, Held, Settlement);
 
 impl AmqpConsumer {
     /// Sorts settlements into what the server is to be told. What belongs to an older connection,
@@ -22,6 +26,7 @@ impl AmqpConsumer {
         let mut words = Words::default();
         let mut left = Vec::new();
         let mut trouble = None;
+        let mut far = Vec::new();
         for settlement in batch {
             let Some((tag, held)) = self.take(&settlement.token) else {
                 continue;
@@ -30,6 +35,12 @@ impl AmqpConsumer {
                 Verdict::Ack => words.acks.push(tag),
                 Verdict::Requeue => drop(words.nacks.insert(tag, true)),
                 Verdict::Reject => drop(words.nacks.insert(tag, false)),
+                Verdict::Delay { until_unix_ms } => {
+                    match delayed::whole_seconds(*until_unix_ms, self.clock.unix_ms()) {
+                        0 => drop(words.nacks.insert(tag, true)),
+                        wait_s => far.push((tag, wait_s, held, settlement)),
+                    }
+                }
                 Verdict::SetAside(reason) => match self.set_aside(&held, reason, deadline).await {
                     Ok(()) => words.acks.push(tag),
                     Err(error) => {
@@ -38,6 +49,16 @@ impl AmqpConsumer {
                         left.push(settlement);
                     }
                 },
+            }
+        }
+        for ((tag, _, held, settlement), done) in self.hand_over(far, deadline).await {
+            match done {
+                Ok(()) => words.acks.push(tag),
+                Err(error) => {
+                    self.custody.lock().give_back(tag, held);
+                    trouble = Some(error);
+                    left.push(settlement);
+                }
             }
         }
         words.acks.sort_unstable();
@@ -64,6 +85,25 @@ impl AmqpConsumer {
                     waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 })
             })
+    }
+
+    /// Publishes to the delay queues. Nothing is acked before it is confirmed there: who dies in
+    /// between doubles what was under way, and loses nothing.
+    async fn hand_over(&self, far: Vec<Far>, deadline: Deadline) -> Vec<(Far, Result<()>)> {
+        let wait = deadline.left();
+        let letters: Vec<_> = far.iter().map(|(_, wait_s, held, _)| (*wait_s, held)).collect();
+        let late = || Error::TimedOut {
+            what: "handing messages to the delay queues",
+            waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        let done = if letters.is_empty() {
+            Vec::new()
+        } else {
+            timeout(wait, self.delayer.put(&letters))
+                .await
+                .unwrap_or_else(|_| letters.iter().map(|_| Err(late())).collect())
+        };
+        far.into_iter().zip(done).collect()
     }
 
     /// Tells the server. A connection that is lost meanwhile has lost nothing else: what is not

@@ -8,14 +8,17 @@ use lapin::{Channel, ExchangeKind};
 
 use super::headers::{self, short};
 use super::link::Fault;
+use crate::broker::mail::MailboxSpec;
 use crate::broker::topology::{ExchangeType, QueueSpec};
 use crate::error::Result;
 
 /// What a queue needs on the server, encoded.
 pub(super) struct Declaration {
+    /// Empty where only the exchange is meant.
     pub(super) queue: ShortString,
     exchange: ShortString,
     kind: ExchangeKind,
+    is_exchange_durable: bool,
     routing_key: ShortString,
     options: QueueDeclareOptions,
     arguments: FieldTable,
@@ -33,12 +36,8 @@ impl Declaration {
         Ok(Self {
             queue: short("the name of a queue", &spec.name)?,
             exchange: short("the name of an exchange", &spec.exchange)?,
-            kind: match spec.exchange_type {
-                ExchangeType::Direct => ExchangeKind::Direct,
-                ExchangeType::Topic => ExchangeKind::Topic,
-                ExchangeType::Fanout => ExchangeKind::Fanout,
-                ExchangeType::Headers => ExchangeKind::Headers,
-            },
+            kind: kind_of(&spec.exchange_type),
+            is_exchange_durable: true,
             routing_key: short("a routing key", &spec.routing_key)?,
             options: QueueDeclareOptions {
                 durable: spec.durable,
@@ -49,19 +48,33 @@ impl Declaration {
         })
     }
 
+    /// A mailbox is as short-lived as its connection, and so is its exchange.
+    ///
+    /// # Errors
+    /// As [`Declaration::of`].
+    pub(super) fn of_mailbox(spec: &MailboxSpec) -> Result<Self> {
+        let mut declaration = Self::of(&spec.queue)?;
+        declaration.is_exchange_durable = false;
+        declaration.options.exclusive = spec.is_exclusive;
+        Ok(declaration)
+    }
+
     /// Declares exchange, queue and binding.
     pub(super) async fn make(&self, channel: &Channel) -> Result<(), Fault> {
         let exchange = self.exchange.as_str();
         // The server's own exchanges exist.
         if !exchange.is_empty() && !exchange.starts_with("amq.") {
             let options = ExchangeDeclareOptions {
-                durable: true,
+                durable: self.is_exchange_durable,
                 ..ExchangeDeclareOptions::default()
             };
             let none = FieldTable::default();
             channel
                 .exchange_declare(self.exchange.clone(), self.kind.clone(), options, none)
                 .await?;
+        }
+        if self.queue.as_str().is_empty() {
+            return Ok(());
         }
         channel
             .queue_declare(self.queue.clone(), self.options, self.arguments.clone())
@@ -78,6 +91,16 @@ impl Declaration {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// The exchange's type as lapin names it.
+pub(super) fn kind_of(exchange_type: &ExchangeType) -> ExchangeKind {
+    match exchange_type {
+        ExchangeType::Direct => ExchangeKind::Direct,
+        ExchangeType::Topic => ExchangeKind::Topic,
+        ExchangeType::Fanout => ExchangeKind::Fanout,
+        ExchangeType::Headers => ExchangeKind::Headers,
     }
 }
 

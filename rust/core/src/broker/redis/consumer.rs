@@ -7,7 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::{PushKind, RedisResult};
 
-use super::custody::{self, Custody, End, Held, Ledger, millis};
+use super::custody::{self, Custody, Delayed, End, Held, Ledger, millis};
+use super::fanout::{self, Ear};
 use super::hub::prefix_of;
 use super::link::{Backoff, Link, Live, OnPush, is_goodbye, wait_for};
 use super::names::{Names, record_suffix};
@@ -45,6 +46,7 @@ pub(super) struct RedisConsumer {
     /// For reserving only: what is read over it rings when it changes.
     link: Link,
     bell: Arc<Bell>,
+    ear: Arc<Ear>,
     turn: Mutex<Turn>,
     result_prefix: Mutex<String>,
     /// Reserved together with a settlement, for the next `reserve`.
@@ -67,17 +69,34 @@ struct Turn {
     is_kept: bool,
 }
 
+/// What `reserve.lua` answers.
+type Reserved = (i64, Vec<(String, usize, Vec<u8>)>);
+
+/// What a reservation found.
+#[derive(Default)]
+struct Found {
+    deliveries: Vec<Delivery>,
+    /// Where it found nothing: how long nothing that is delayed is due.
+    next_due: Option<Duration>,
+}
+
 impl RedisConsumer {
     pub(super) fn open(url: &BrokerUrl, config: ConsumerConfig) -> Result<Self> {
         let names = Names::of(url)?;
         let bell = Arc::new(Bell::default());
-        let rings = Arc::clone(&bell);
+        let ear = Arc::new(Ear::default());
+        let (rings, listens) = (Arc::clone(&bell), Arc::clone(&ear));
         let on_push: OnPush = Arc::new(move |_, push| {
             // A null invalidation (the server forgot everything) and a goodbye mean "look again" too.
-            if push.kind == PushKind::Invalidate || is_goodbye(push) {
+            if push.kind == PushKind::Invalidate || is_goodbye(push) || listens.hear(push) {
                 rings.ring();
             }
         });
+        let prefetch = config.most(MAX_UNSETTLED);
+        let (fanouts, queues): (Vec<_>, Vec<_>) = config.queues.into_iter().partition(fanout::is_heard);
+        for queue in &fanouts {
+            ear.listen(&names, queue);
+        }
         let custody = Custody {
             names,
             owner: format!("{}.{}", config.node, uuid::Uuid::new_v4().simple()),
@@ -86,12 +105,13 @@ impl RedisConsumer {
         };
         Ok(Self {
             url: url.clone(),
-            prefetch: config.most(MAX_UNSETTLED),
+            prefetch,
             custody: Arc::new(custody),
             link: Link::new(url, Some(on_push), true)?,
             bell,
+            ear,
             turn: Mutex::new(Turn {
-                queues: config.queues,
+                queues,
                 first: 0,
                 serial: 0,
                 backoff: Backoff::default(),
@@ -119,16 +139,21 @@ impl RedisConsumer {
                 return Ok(ahead);
             }
             let room = room.min(self.free(0)).min(MAX_RESERVED);
+            let heard = self.take_heard(room);
+            if !heard.is_empty() {
+                return Ok(heard);
+            }
             let mut look_again = LOOK_AGAIN;
             if room > 0 {
                 let live = self.ready(deadline).await?;
                 let found = self.reserve_once(&self.link, &live, room).await?;
-                if !found.is_empty() {
-                    return Ok(found);
+                if !found.deliveries.is_empty() {
+                    return Ok(found.deliveries);
                 }
                 if !live.has_tracking {
                     look_again = POLL;
                 }
+                look_again = found.next_due.map_or(look_again, |due| due.min(look_again));
             }
             if deadline.has_passed() {
                 return Ok(Vec::new());
@@ -149,6 +174,19 @@ impl RedisConsumer {
         ahead.drain(..count).collect()
     }
 
+    /// What fanout exchanges have sent. It counts as held, so that the prefetch bounds it, too.
+    fn take_heard(&self, room: usize) -> Vec<Delivery> {
+        let taken = self.ear.take(room);
+        let mut held = self.custody.held.lock();
+        let deliver = |(tag, heard): (String, fanout::Heard)| {
+            held.enter(&tag, &heard.queue);
+            let mut delivery = delivery(tag, heard.queue, &heard.raw, 0);
+            delivery.redelivered |= heard.was_delivered;
+            delivery
+        };
+        taken.into_iter().map(deliver).collect()
+    }
+
     /// Reserves in the round trip of a settlement of so many, while there is a backlog. What
     /// fails here fails again, and is told, where somebody waits for it.
     async fn reserve_more(&self, live: &Live, settled: usize) {
@@ -159,7 +197,7 @@ impl RedisConsumer {
             return;
         }
         match self.reserve_once(&self.custody.link, live, room).await {
-            Ok(found) => self.ahead.lock().extend(found),
+            Ok(found) => self.ahead.lock().extend(found.deliveries),
             Err(error) => tracing::debug!(%error, "nothing reserved with a settlement"),
         }
     }
@@ -186,7 +224,11 @@ impl RedisConsumer {
     }
 
     async fn arrive(&self) -> Result<Live> {
-        let live = self.link.live().await?;
+        let mut live = self.link.live().await?;
+        let patterns = self.ear.patterns();
+        if !patterns.is_empty() {
+            self.subscribe(&mut live, &patterns).await?;
+        }
         let mut work = self.custody.link.live().await?;
         self.custody.reclaim(&mut work).await?;
         let queues = self.turn.lock().queues.clone();
@@ -197,6 +239,11 @@ impl RedisConsumer {
             tokio::spawn(custody::keep(kept, Arc::clone(&self.bell)));
         }
         Ok(live)
+    }
+
+    async fn subscribe(&self, live: &mut Live, patterns: &[String]) -> Result<()> {
+        let done = fanout::subscribe(live, patterns).await;
+        done.map_err(|error| self.link.failed(live.serial, &error))
     }
 
     async fn declare(&self, live: &mut Live, queues: &[QueueSpec]) -> Result<()> {
@@ -212,15 +259,16 @@ impl RedisConsumer {
         done.map_err(|error| self.custody.link.failed(live.serial, &error))
     }
 
-    async fn reserve_once(&self, link: &Link, live: &Live, room: usize) -> Result<Vec<Delivery>> {
+    async fn reserve_once(&self, link: &Link, live: &Live, room: usize) -> Result<Found> {
         let queues = self.next_turn();
         if queues.is_empty() {
-            return Ok(Vec::new());
+            self.subscribe(&mut live.clone(), &[]).await?;
+            return Ok(Found::default());
         }
         let call = self.reservation(&queues, room);
         let mut connection = live.connection.clone();
-        let found: RedisResult<Vec<(String, usize, Vec<u8>)>> = call.invoke_async(&mut connection).await;
-        let found = found.map_err(|error| link.failed(live.serial, &error))?;
+        let found: RedisResult<Reserved> = call.invoke_async(&mut connection).await;
+        let (wait_ms, found) = found.map_err(|error| link.failed(live.serial, &error))?;
         self.has_backlog.store(found.len() >= room, Ordering::SeqCst);
         let mut held = self.custody.held.lock();
         let mut deliveries = Vec::with_capacity(found.len());
@@ -229,7 +277,10 @@ impl RedisConsumer {
             held.enter(&tag, &queue);
             deliveries.push(delivery(tag, queue, &item, live.serial));
         }
-        Ok(deliveries)
+        Ok(Found {
+            deliveries,
+            next_due: u64::try_from(wait_ms).ok().map(Duration::from_millis),
+        })
     }
 
     /// The queues in the order of this turn.
@@ -251,6 +302,9 @@ impl RedisConsumer {
             .key(&names.owners);
         for queue in queues {
             call.key(names.aside(queue));
+        }
+        for queue in queues {
+            call.key(names.delayed(queue));
         }
         let lists: Vec<Vec<String>> = queues.iter().map(|queue| names.lists(queue).collect()).collect();
         for step in 0..names.steps.len() {
@@ -288,16 +342,26 @@ impl RedisConsumer {
     }
 
     async fn settle_once(&self, batch: &[Settlement]) -> Result<()> {
+        let is_delayed_copy = |Settlement { token, verdict, .. }: &Settlement| {
+            fanout::was_heard(&token.tag) && matches!(verdict, Verdict::Delay { .. })
+        };
+        if batch.iter().any(is_delayed_copy) {
+            return Err(Error::Unsupported {
+                feature: "keeping a broadcast, of which the server has no copy".to_owned(),
+            });
+        }
         let mut live = self.custody.link.live().await?;
         let back: Vec<String> = batch
             .iter()
             .filter(|settlement| settlement.verdict == Verdict::Requeue)
+            .filter(|settlement| !fanout::was_heard(&settlement.token.tag))
             .map(|settlement| settlement.token.tag.clone())
             .collect();
         let records = self.custody.records(&mut live, &back).await?;
+        self.custody.delay(&mut live, &self.to_delay(batch)).await?;
         let mut ends: Vec<(u64, End)> = batch
             .iter()
-            .map(|settlement| self.plan(settlement, &records))
+            .filter_map(|settlement| self.plan(settlement, &records))
             .collect();
         // What goes back to the front is pushed last first, so that its order stays.
         ends.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
@@ -313,14 +377,37 @@ impl RedisConsumer {
         Ok(())
     }
 
-    /// What a settlement asks of the script, with the delivery's number.
-    fn plan(&self, settlement: &Settlement, records: &[(String, Vec<u8>)]) -> (u64, End) {
+    /// What goes to the delayed store.
+    fn to_delay(&self, batch: &[Settlement]) -> Vec<Delayed> {
+        let now_unix_ms = SystemClock::shared().unix_ms();
+        let held = self.custody.held.lock();
+        let delayed = batch.iter().filter_map(|Settlement { token, verdict, .. }| {
+            let Verdict::Delay { until_unix_ms } = verdict else {
+                return None;
+            };
+            Some(Delayed {
+                tag: token.tag.clone(),
+                queue: held.get(&token.tag)?.queue,
+                wait_ms: until_unix_ms.saturating_sub(now_unix_ms),
+            })
+        });
+        delayed.collect()
+    }
+
+    /// What a settlement asks of the script, with the delivery's number; nothing of what went to
+    /// the delayed store.
+    fn plan(&self, settlement: &Settlement, records: &[(String, Vec<u8>)]) -> Option<(u64, End)> {
         let tag = &settlement.token.tag;
         let held = self.custody.held.lock().get(tag).unwrap_or(Held {
             queue: String::new(),
             number: 0,
         });
         let mut end = match &settlement.verdict {
+            // What was heard has no lease; its result is stored all the same.
+            _ if fanout::was_heard(tag) => End {
+                verdict: "ack",
+                ..End::default()
+            },
             Verdict::Ack | Verdict::Reject => End {
                 verdict: "ack",
                 key: self.custody.names.aside(&held.queue),
@@ -328,12 +415,13 @@ impl RedisConsumer {
             },
             Verdict::SetAside(reason) => self.aside(&held.queue, reason),
             Verdict::Requeue => self.requeue(tag, &held.queue, records),
+            Verdict::Delay { .. } => return None,
         };
         tag.clone_into(&mut end.tag);
         if let Some(put) = &settlement.put {
             self.add_put(&mut end, put);
         }
-        (held.number, end)
+        Some((held.number, end))
     }
 
     fn aside(&self, queue: &str, reason: &str) -> End {
@@ -369,15 +457,20 @@ impl RedisConsumer {
         let mut held = self.custody.held.lock();
         for settlement in batch {
             held.remove(&settlement.token.tag);
+            self.ear.settle(&settlement.token.tag, &settlement.verdict);
         }
         drop(held);
         self.bell.ring();
     }
 
     async fn leave(&self) -> Result<()> {
+        // Subscriptions end with their connection.
+        if let Some(live) = self.link.current() {
+            self.link.drop_connection(live.serial);
+        }
         let mut live = self.custody.link.live().await?;
         let mut held = self.custody.held.lock().drain();
-        held.retain(|tag| !tag.starts_with(ASIDE));
+        held.retain(|tag| !tag.starts_with(ASIDE) && !fanout::was_heard(tag));
         self.custody.hand_back(&mut live, &held).await?;
         self.custody.retire(&mut live).await
     }
@@ -476,6 +569,14 @@ impl Consumer for RedisConsumer {
     }
 
     fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        queue.check_emulated()?;
+        if fanout::is_heard(queue) {
+            let pattern = self.ear.listen(&self.custody.names, queue);
+            return wait_for("adding a queue", deadline, async {
+                let mut live = self.link.live().await?;
+                self.subscribe(&mut live, std::slice::from_ref(&pattern)).await
+            });
+        }
         wait_for("adding a queue", deadline, async {
             let mut live = self.custody.link.live().await?;
             self.declare(&mut live, std::slice::from_ref(queue)).await
@@ -489,6 +590,7 @@ impl Consumer for RedisConsumer {
     }
 
     fn cancel_queue(&self, queue: &str) {
+        self.ear.leave(queue);
         self.turn.lock().queues.retain(|known| known.name != queue);
     }
 

@@ -10,10 +10,9 @@ use parking_lot::Mutex;
 use redis::{RedisError, Script};
 
 use super::link::{Link, Live};
-use super::names::{Names, record_suffix};
+use super::names::{DELAYED, Names, delayed_name, record_suffix};
 use super::routing;
 use super::script;
-use crate::broker::topology::ExchangeType;
 use crate::codec::json::raw;
 use crate::error::Result;
 use crate::wire::envelope;
@@ -99,7 +98,33 @@ pub(super) struct End {
     pub(super) put_document: bytes::Bytes,
 }
 
+/// A delivery for the delayed store.
+#[derive(Debug)]
+pub(super) struct Delayed {
+    pub(super) tag: String,
+    pub(super) queue: String,
+    /// From now; the server counts it, so that clocks need not agree.
+    pub(super) wait_ms: u64,
+}
+
 impl Custody {
+    /// Hands deliveries to the delayed store.
+    pub(super) async fn delay(&self, live: &mut Live, delayed: &[Delayed]) -> Result<()> {
+        for delayed in delayed.chunks(BATCH) {
+            let mut call = self.call(&script::DELAY);
+            call.arg(self.names.visibility_timeout.as_secs_f64());
+            for Delayed { tag, queue, wait_ms } in delayed {
+                call.arg(tag)
+                    .arg(delayed_name(queue))
+                    .arg(self.names.delayed(queue))
+                    .arg(*wait_ms);
+            }
+            let done: std::result::Result<u64, RedisError> = call.invoke_async(&mut live.connection).await;
+            done.map_err(|error| self.failed(live, &error))?;
+        }
+        Ok(())
+    }
+
     /// Carries ends out, in order.
     pub(super) async fn end(&self, live: &mut Live, ends: &[End]) -> Result<u64> {
         let mut ended = 0;
@@ -217,9 +242,7 @@ impl Custody {
             let table = routing::table(&mut live.connection, &self.names, &target.exchange)
                 .await
                 .map_err(|error| self.failed(live, &error))?;
-            // The record does not say what the exchange is; a direct key matches as a topic too.
-            let queues = routing::queues(&target, &ExchangeType::Topic, &table);
-            queues.into_iter().next()
+            routing::queues(&target, &table).into_iter().next()
         };
         Ok(queue.and_then(|queue| self.back(tag, &queue, raw)))
     }
@@ -284,7 +307,9 @@ impl Custody {
             .arg(self.names.sweep_limit)
             .arg(&token)
             .arg(millis(self.names.mutex_expire))
-            .arg(self.names.visibility_timeout.as_secs_f64());
+            .arg(self.names.visibility_timeout.as_secs_f64())
+            .arg(self.names.delayed_prefix())
+            .arg(DELAYED);
         let found: Vec<Vec<u8>> = call
             .invoke_async(&mut live.connection)
             .await

@@ -6,13 +6,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisConnectionInfo, RedisError, ServerErrorKind,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
+    ServerErrorKind,
 };
 use tokio::time::timeout;
 
+use super::sentinel::Sentinels;
+use crate::broker::dial::{Address, Tls};
 pub(crate) use crate::broker::reconnect::{Backoff, wait_for};
-use crate::broker::url::BrokerUrl;
+use crate::broker::rotation::Rotation;
+use crate::broker::url::{BrokerUrl, Server};
 use crate::error::{Error, Result};
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,9 +27,11 @@ const PIPELINES_BUFFERED: usize = 1_024;
 /// What a connection says without being asked, with the connection's number.
 pub(crate) type OnPush = Arc<dyn Fn(u64, &PushInfo) + Send + Sync>;
 
-/// One connection at a time to one server, opened when needed, replaced when lost.
+/// One connection at a time to one server, opened when needed, replaced when lost: by one to the
+/// next server of the URL, where this one does not answer.
 pub(crate) struct Link {
-    client: redis::Client,
+    ways: Vec<Way>,
+    rotation: Arc<Rotation>,
     redacted: String,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -35,6 +40,19 @@ pub(crate) struct Link {
     tracks: bool,
     state: Mutex<State>,
     dialing: tokio::sync::Mutex<()>,
+}
+
+/// How one server is reached.
+struct Way {
+    route: Route,
+    settings: RedisConnectionInfo,
+    redacted: String,
+}
+
+enum Route {
+    Server(Address),
+    /// To whom the sentinels say.
+    Master(Sentinels),
 }
 
 #[derive(Default)]
@@ -47,6 +65,8 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct Live {
     pub(crate) serial: u64,
+    /// Which of the URL's servers.
+    server: usize,
     pub(crate) connection: MultiplexedConnection,
     /// Whether the server announces changes of the keys we read.
     pub(crate) has_tracking: bool,
@@ -66,30 +86,22 @@ impl Link {
     /// # Errors
     /// [`Error::BadUrl`] when the URL's options cannot be used.
     pub(crate) fn new(url: &BrokerUrl, on_push: Option<OnPush>, tracks: bool) -> Result<Self> {
-        let bad = |error: RedisError| Error::BadUrl {
-            detail: format!("{}: {error}", url.redacted()),
-        };
-        let addr = if url.path().is_empty() {
-            ConnectionAddr::Tcp(url.host().to_owned(), url.port())
+        let ways = if url.is_sentinel() {
+            let tls = Tls::of(&url.options, false)?;
+            let server = url.servers().next().cloned().unwrap_or_default();
+            vec![Way {
+                route: Route::Master(Sentinels::of(url, tls)?),
+                settings: settings(&server),
+                redacted: url.redacted(),
+            }]
         } else {
-            ConnectionAddr::Unix(url.path().into())
+            url.servers()
+                .map(|server| Way::to(server, url))
+                .collect::<Result<_>>()?
         };
-        let mut settings = RedisConnectionInfo::default()
-            .set_db(url.db())
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_skip_set_lib_name();
-        if let Some(username) = url.username() {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = url.password() {
-            settings = settings.set_password(password);
-        }
-        let info = addr
-            .into_connection_info()
-            .map_err(bad)?
-            .set_redis_settings(settings);
         Ok(Self {
-            client: redis::Client::open(info).map_err(bad)?,
+            rotation: Rotation::of(&url.server(), ways.len()),
+            ways,
             redacted: url.redacted(),
             connect_timeout: url
                 .options
@@ -106,15 +118,21 @@ impl Link {
         })
     }
 
-    /// The open connection, if there is one.
+    /// The open connection, if there is one. What goes to a server that others have left is none.
     pub(crate) fn current(&self) -> Option<Live> {
-        self.state.lock().current.clone()
+        let mut state = self.state.lock();
+        let server = self.rotation.at();
+        if state.current.as_ref().is_some_and(|live| live.server != server) {
+            state.current = None;
+        }
+        state.current.clone()
     }
 
     /// The open connection, or a new one.
     ///
     /// # Errors
-    /// [`Error::Disconnected`] or [`Error::Refused`] with the server's words.
+    /// [`Error::Disconnected`] or [`Error::Refused`] with the server's words; of all servers,
+    /// where there are several.
     pub(crate) async fn live(&self) -> Result<Live> {
         if let Some(live) = self.current() {
             return Ok(live);
@@ -123,21 +141,40 @@ impl Link {
         if let Some(live) = self.current() {
             return Ok(live);
         }
-        let serial = {
-            let mut state = self.state.lock();
-            state.dialed += 1;
-            state.dialed
-        };
-        let live = timeout(self.connect_timeout.saturating_mul(2), self.dial(serial))
-            .await
-            .map_err(|_| self.disconnected("no answer to the greeting"))??;
-        self.state.lock().current = Some(live.clone());
-        Ok(live)
+        let mut round = self.rotation.round();
+        while let Some(server) = round.next() {
+            let serial = {
+                let mut state = self.state.lock();
+                state.dialed += 1;
+                state.dialed
+            };
+            // Twice: for the connection, then for the rest of the greeting.
+            let dialed = timeout(self.connect_timeout.saturating_mul(2), self.dial(server, serial)).await;
+            match dialed.unwrap_or_else(|_| Err(self.no_answer(server))) {
+                Ok(live) => {
+                    self.state.lock().current = Some(live.clone());
+                    return Ok(live);
+                }
+                Err(error) => round.failed(server, error),
+            }
+        }
+        Err(round.error(&self.redacted))
     }
 
-    async fn dial(&self, serial: u64) -> Result<Live> {
+    fn no_answer(&self, server: usize) -> Error {
+        self.ways[server].disconnected("no answer to the greeting")
+    }
+
+    async fn dial(&self, server: usize, serial: u64) -> Result<Live> {
+        let way = &self.ways[server];
+        let address = match &way.route {
+            Route::Server(address) => address.clone(),
+            Route::Master(sentinels) => sentinels
+                .master()
+                .await
+                .map_err(|cause| way.disconnected(&cause))?,
+        };
         let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_pipeline_buffer_size(PIPELINES_BUFFERED);
         if let Some(on_push) = self.on_push.clone() {
@@ -146,17 +183,28 @@ impl Link {
                 Ok::<(), std::convert::Infallible>(())
             });
         }
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
+        let opened = address.open(self.connect_timeout).await;
+        let wire = opened.map_err(|cause| cause.about(&way.redacted))?;
+        let (mut connection, driver) = MultiplexedConnection::new_with_config(&way.settings, wire, config)
             .await
-            .map_err(|error| self.error(&error))?;
+            .map_err(|error| way.greeting_error(&error, &address))?;
+        // Ends with the last clone of the connection.
+        tokio::spawn(driver);
+        if matches!(way.route, Route::Master(_)) {
+            way.check_master(&mut connection).await?;
+        }
         let has_tracking = self.tracks && self.track(&mut connection).await?;
         Ok(Live {
             serial,
+            server,
             connection,
             has_tracking,
         })
+    }
+
+    /// Whether the URL names sentinels, so that another server may be the master any time.
+    pub(crate) fn follows_master(&self) -> bool {
+        self.ways.iter().any(|way| matches!(way.route, Route::Master(_)))
     }
 
     async fn track(&self, connection: &mut MultiplexedConnection) -> Result<bool> {
@@ -184,22 +232,20 @@ impl Link {
 
     /// Translates a failure; drops the connection when it is the connection that failed.
     pub(crate) fn failed(&self, serial: u64, error: &RedisError) -> Error {
-        if is_lost(error) {
+        // A master that has become a replica refuses to write; the new one is somewhere else.
+        if is_lost(error) || is_of_replica(error) {
             self.drop_connection(serial);
         }
         self.error(error)
     }
 
-    fn disconnected(&self, cause: &str) -> Error {
-        Error::Disconnected {
-            url: self.redacted.clone(),
-            cause: cause.to_owned(),
-        }
-    }
-
-    fn error(&self, error: &RedisError) -> Error {
+    /// Translates a failure.
+    pub(super) fn error(&self, error: &RedisError) -> Error {
         if is_lost(error) {
-            return self.disconnected(&error.to_string());
+            return Error::Disconnected {
+                url: self.redacted.clone(),
+                cause: error.to_string(),
+            };
         }
         self.refused(&error.to_string(), passes(error.kind(), error.code()))
     }
@@ -214,6 +260,72 @@ impl Link {
     }
 }
 
+impl Way {
+    fn to(server: &Server, url: &BrokerUrl) -> Result<Self> {
+        let tls = Tls::of(&url.options, server.is_secure)?;
+        let address = if server.path.is_empty() {
+            Address::Tcp(server.host.clone(), url.port_of(server), tls)
+        } else {
+            Address::Unix(server.path.clone().into())
+        };
+        Ok(Self {
+            route: Route::Server(address),
+            settings: settings(server),
+            redacted: server.redacted.clone(),
+        })
+    }
+
+    fn disconnected(&self, cause: &str) -> Error {
+        Error::Disconnected {
+            url: self.redacted.clone(),
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// What a server says to a client that it does not let in.
+    fn greeting_error(&self, error: &RedisError, address: &Address) -> Error {
+        if is_lost(error) {
+            let cause = address.hung_up(&error.to_string(), "rediss://, or broker_use_ssl");
+            return cause.about(&self.redacted);
+        }
+        Error::Refused {
+            url: self.redacted.clone(),
+            cause: error.to_string(),
+            passing: passes(error.kind(), error.code()),
+        }
+    }
+
+    /// A sentinel may have named a server that is the master no more, or not yet.
+    async fn check_master(&self, connection: &mut MultiplexedConnection) -> Result<()> {
+        let role: redis::RedisResult<Vec<redis::Value>> = redis::cmd("ROLE").query_async(connection).await;
+        match role {
+            Ok(role) if role.first().is_some_and(|first| is_word(first, b"master")) => Ok(()),
+            // Where the user may not ask, the first write tells.
+            Err(error) if !is_lost(&error) => Ok(()),
+            Ok(_) | Err(_) => Err(self.disconnected("the sentinels' master is not one yet, or no more")),
+        }
+    }
+}
+
+fn is_word(value: &redis::Value, word: &[u8]) -> bool {
+    redis::from_redis_value_ref::<Vec<u8>>(value).is_ok_and(|bytes| bytes == word)
+}
+
+/// Who we are, and in which database.
+fn settings(server: &Server) -> RedisConnectionInfo {
+    let mut settings = RedisConnectionInfo::default()
+        .set_db(server.db)
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_skip_set_lib_name();
+    if let Some(username) = &server.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = &server.password {
+        settings = settings.set_password(password);
+    }
+    settings
+}
+
 /// Whether the connection is of no use after this error. A response that did not come in time
 /// counts: what arrives later would be taken for the answer to another question.
 pub(crate) fn is_lost(error: &RedisError) -> bool {
@@ -221,6 +333,11 @@ pub(crate) fn is_lost(error: &RedisError) -> bool {
         || error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
+}
+
+/// Whether a replica has refused to write.
+pub(super) fn is_of_replica(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 fn passes(kind: ErrorKind, code: Option<&str>) -> bool {

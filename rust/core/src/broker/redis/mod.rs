@@ -8,16 +8,20 @@
 
 mod consumer;
 mod custody;
+mod fanout;
 pub(crate) mod hub;
 pub(crate) mod link;
+mod mail;
 mod names;
 mod publisher;
 mod routing;
 pub(crate) mod script;
 mod sender;
+mod sentinel;
 
 use std::sync::Arc;
 
+use super::mail::{Mailbox, MailboxSpec, Remote, Tray};
 use super::url::BrokerUrl;
 use super::{Consumer, ConsumerConfig, Publisher};
 use crate::error::Result;
@@ -30,4 +34,10 @@ pub(super) fn publisher(url: &BrokerUrl) -> Result<Arc<dyn Publisher>> {
 
 pub(super) fn consumer(url: &BrokerUrl, config: ConsumerConfig) -> Result<Arc<dyn Consumer>> {
     Ok(Arc::new(consumer::RedisConsumer::open(url, config)?))
+}
+
+pub(super) fn mailbox(url: &BrokerUrl, spec: MailboxSpec, tray: Arc<Tray>) -> Result<Arc<dyn Mailbox>> {
+    Ok(Arc::new(Remote::new(mail::RedisCorrespondent::new(
+        url, spec, tray,
+    )?)))
 }

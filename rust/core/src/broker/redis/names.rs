@@ -12,6 +12,10 @@ pub(crate) struct Names {
     /// Put in front of every key, verbatim.
     pub(crate) prefix: String,
     sep: String,
+    /// In front of a fanout exchange's channel.
+    fanout_prefix: String,
+    /// Whether a routing key is part of that channel.
+    has_fanout_patterns: bool,
     /// Priority steps, ascending, each once.
     pub(crate) steps: Vec<u8>,
     /// Hash: delivery tag → `[envelope, exchange, routing_key]`.
@@ -69,6 +73,8 @@ impl Names {
             sep: options
                 .text("sep")?
                 .unwrap_or_else(|| redis_keys::DEFAULT_SEP.to_owned()),
+            fanout_prefix: fanout_prefix(url)?,
+            has_fanout_patterns: options.flag("fanout_patterns")?.unwrap_or(true),
             steps,
             owners: format!("{unacked}_owners"),
             unacked,
@@ -122,11 +128,35 @@ impl Names {
         redis_keys::binding_member(routing_key, pattern, queue, &self.sep)
     }
 
-    /// Reads a member of a binding set: routing key and queue.
-    pub(crate) fn read_binding<'a>(&self, member: &'a str) -> Option<(&'a str, &'a str)> {
+    /// Reads a member of a binding set: routing key, pattern and queue.
+    pub(crate) fn read_binding<'a>(&self, member: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
         let mut parts = member.split(self.sep.as_str());
-        let (routing_key, _pattern, queue) = (parts.next()?, parts.next()?, parts.next()?);
-        Some((routing_key, queue))
+        Some((parts.next()?, parts.next()?, parts.next()?))
+    }
+
+    /// The channel of what is sent to a fanout exchange.
+    pub(crate) fn fanout_channel(&self, exchange: &str, routing_key: &str) -> String {
+        let key = if self.has_fanout_patterns { routing_key } else { "" };
+        redis_keys::fanout_channel(&self.prefix, &self.fanout_prefix, exchange, key)
+    }
+
+    /// The pattern of the channels that a binding to a fanout exchange listens to.
+    ///
+    /// Compat: kombu's `#` in the key is any text; a `*` is that by itself.
+    pub(crate) fn fanout_pattern(&self, exchange: &str, routing_key: &str) -> String {
+        let base = redis_keys::fanout_channel(&self.prefix, &self.fanout_prefix, exchange, "");
+        let mut pattern = String::with_capacity(base.len() + routing_key.len() + 1);
+        for character in base.chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        if self.has_fanout_patterns && !routing_key.is_empty() {
+            pattern.push('/');
+            pattern.push_str(&routing_key.replace('#', "*"));
+        }
+        pattern
     }
 
     /// The set of delivery tags that an owner holds.
@@ -139,10 +169,32 @@ impl Names {
         format!("{}_owner.", self.unacked)
     }
 
+    /// The sorted set of what waits for its eta in a queue: name → milliseconds of the server's
+    /// time at which it is due.
+    pub(crate) fn delayed(&self, queue: &str) -> String {
+        format!("{}{queue}", self.delayed_prefix())
+    }
+
+    /// What stands in front of a queue in the name of its sorted set.
+    pub(crate) fn delayed_prefix(&self) -> String {
+        format!("{}_delayed.", self.unacked)
+    }
+
     /// The stream of what was set aside from a queue.
     pub(crate) fn aside(&self, queue: &str) -> String {
         format!("{}celeriac.aside.{queue}", self.prefix)
     }
+}
+
+/// kombu puts the database's number in front of a channel's name: channels are the server's.
+fn fanout_prefix(url: &BrokerUrl) -> Result<String> {
+    let db = url.db().to_string();
+    let prefix = match url.options.flag("fanout_prefix") {
+        Ok(Some(false)) => String::new(),
+        Ok(_) => "/{db}.".to_owned(),
+        Err(_) => url.options.text("fanout_prefix")?.unwrap_or_default(),
+    };
+    Ok(prefix.replace("{db}", &db))
 }
 
 /// What follows the envelope in the record of an unacked message that was taken from `queue`.
@@ -151,4 +203,13 @@ impl Names {
 /// bring the message back to every queue that is bound to it.
 pub(crate) fn record_suffix(queue: &str) -> String {
     format!(", \"\", {}]", serde_json::Value::from(queue))
+}
+
+/// What stands in front of the name of a message that waits for its eta in the record.
+pub(crate) const DELAYED: &str = "celeriac.delayed.";
+
+/// A fresh name for a message of `queue` that waits for its eta. Not its tag: what Celery has
+/// restored has that again, and must not be found as delayed.
+pub(crate) fn delayed_name(queue: &str) -> String {
+    format!("{DELAYED}{}.{queue}", uuid::Uuid::new_v4().simple())
 }

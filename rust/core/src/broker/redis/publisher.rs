@@ -154,6 +154,7 @@ impl Publisher for RedisPublisher {
     }
 
     fn declare(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        queue.check_emulated()?;
         let office = self.office()?;
         let shared = &office.shared;
         shared.declared.lock().learn(queue);

@@ -15,8 +15,18 @@ use crate::wire::redis_keys;
 /// kombu keeps the table of an expiring queue's bindings at least this long.
 const MIN_BINDING_TTL_MS: u64 = 3_600_000;
 
-/// The bindings of one exchange: `(binding key, queue)`.
-pub(crate) type Table = Vec<(String, String)>;
+/// The bindings of one exchange.
+pub(crate) type Table = Vec<Binding>;
+
+/// A queue and what binds it to its exchange.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Binding {
+    key: String,
+    /// Whether the key has wildcards: the exchange is a topic exchange. The table says so to those,
+    /// too, who did not declare it; kombu would take it for a direct one and drop the message.
+    is_topic: bool,
+    queue: String,
+}
 
 /// Reads the bindings of an exchange.
 pub(crate) async fn table(
@@ -29,29 +39,35 @@ pub(crate) async fn table(
         .iter()
         .filter_map(|member| {
             let member = String::from_utf8_lossy(member);
-            let (routing_key, queue) = names.read_binding(&member)?;
-            Some((routing_key.to_owned(), queue.to_owned()))
+            let (key, pattern, queue) = names.read_binding(&member)?;
+            Some(Binding {
+                key: key.to_owned(),
+                is_topic: !pattern.is_empty(),
+                queue: queue.to_owned(),
+            })
         })
         .collect();
     table.sort_unstable();
     Ok(table)
 }
 
-/// The queues that a message for `target` reaches; `kind` is the type of its exchange as far as we
-/// know (kombu: one that nobody declared here is direct).
-pub(crate) fn queues(target: &Target, kind: &ExchangeType, table: &Table) -> Vec<String> {
+/// The queues that a message for `target` reaches.
+pub(crate) fn queues(target: &Target, table: &Table) -> Vec<String> {
     if target.exchange.is_empty() {
         return vec![target.routing_key.clone()];
     }
     let mut queues: Vec<String> = table
         .iter()
-        .filter(|(binding_key, _)| match kind {
-            ExchangeType::Topic => matches_topic(binding_key, &target.routing_key),
-            ExchangeType::Direct => *binding_key == target.routing_key,
-            ExchangeType::Fanout | ExchangeType::Headers => false,
+        .filter(|binding| {
+            if binding.is_topic {
+                matches_topic(&binding.key, &target.routing_key)
+            } else {
+                binding.key == target.routing_key
+            }
         })
-        .map(|(_, queue)| queue.clone())
+        .map(|binding| binding.queue.clone())
         .collect();
+    queues.sort_unstable();
     queues.dedup();
     queues
 }
@@ -82,13 +98,16 @@ fn matches_topic(binding_key: &str, routing_key: &str) -> bool {
 }
 
 /// The commands that declare a queue's binding, as kombu sends them; none for the default exchange.
+///
+/// A fanout exchange has no table with us. kombu keeps one that it does not read, and in which the
+/// queue of every worker that was killed stays; who takes the exchange for a direct one would fill
+/// lists that nobody empties.
 pub(crate) fn declare(pipe: &mut redis::Pipeline, names: &Names, queue: &QueueSpec, now_ms: u64) {
-    if queue.exchange.is_empty() {
-        return;
-    }
     let pattern = match queue.exchange_type {
+        ExchangeType::Fanout | ExchangeType::Headers => return,
+        _ if queue.exchange.is_empty() || queue.is_exchange() => return,
         ExchangeType::Topic => redis_keys::topic_pattern(&queue.routing_key),
-        ExchangeType::Direct | ExchangeType::Fanout | ExchangeType::Headers => String::new(),
+        ExchangeType::Direct => String::new(),
     };
     let member = names.binding_member(&queue.routing_key, &pattern, &queue.name);
     pipe.sadd(names.binding(&queue.exchange), &member).ignore();
@@ -124,9 +143,9 @@ impl Exchanges {
         self.0.insert(queue.exchange.clone(), queue.exchange_type.clone());
     }
 
-    /// The type of an exchange; direct unless it was declared otherwise.
-    pub(crate) fn kind(&self, exchange: &str) -> ExchangeType {
-        self.0.get(exchange).cloned().unwrap_or_default()
+    /// Whether an exchange was declared here as a fanout exchange.
+    pub(crate) fn is_fanout(&self, exchange: &str) -> bool {
+        self.0.get(exchange) == Some(&ExchangeType::Fanout)
     }
 }
 
@@ -141,25 +160,37 @@ mod tests {
         }
     }
 
+    fn bound(key: &str, is_topic: bool, queue: &str) -> Binding {
+        Binding {
+            key: key.to_owned(),
+            is_topic,
+            queue: queue.to_owned(),
+        }
+    }
+
     #[test]
     fn default_exchange_leads_to_the_queue_of_the_routing_key() {
-        assert_eq!(
-            queues(&target("", "q"), &ExchangeType::Direct, &Vec::new()),
-            ["q"]
-        );
+        assert_eq!(queues(&target("", "q"), &Vec::new()), ["q"]);
     }
 
     #[test]
     fn direct_exchange_leads_to_every_queue_with_that_key() {
         let table = vec![
-            ("k".to_owned(), "a".to_owned()),
-            ("k".to_owned(), "b".to_owned()),
-            ("other".to_owned(), "c".to_owned()),
+            bound("k", false, "b"),
+            bound("k", false, "a"),
+            bound("#", false, "c"),
         ];
-        assert_eq!(
-            queues(&target("x", "k"), &ExchangeType::Direct, &table),
-            ["a", "b"]
-        );
+        assert_eq!(queues(&target("x", "k"), &table), ["a", "b"]);
+    }
+
+    #[test]
+    fn topic_exchange_leads_each_queue_once_to_what_its_keys_match() {
+        let table = vec![
+            bound("a.*", true, "q"),
+            bound("*.b", true, "q"),
+            bound("c", true, "r"),
+        ];
+        assert_eq!(queues(&target("x", "a.b"), &table), ["q"]);
     }
 
     #[test]

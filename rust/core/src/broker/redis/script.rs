@@ -15,6 +15,8 @@ scripts! {
     RESERVE = "reserve.lua";
     /// Results are stored, then leases end.
     SETTLE = "settle.lua";
+    /// Leased messages go to the delayed store.
+    DELAY = "delay.lua";
     /// A result is stored and published.
     PUT = "put.lua";
     /// An owner says that it lives.
@@ -25,6 +27,10 @@ scripts! {
     SWEEP = "sweep.lua";
     /// From what was set aside into a list.
     RESTORE_ASIDE = "restore_aside.lua";
+    /// A part of a chord is counted.
+    CHORD_PART = "chord_part.lua";
+    /// The claim on a chord is renewed, or the chord closed.
+    CHORD_CLAIM = "chord_claim.lua";
     /// A lock goes, if it is still ours.
     UNLOCK = "unlock.lua";
 }

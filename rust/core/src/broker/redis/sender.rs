@@ -1,7 +1,7 @@
 //! The task that carries messages to Redis: batches what waits, keeps a few pipelines in flight,
 //! and says of each message, once, what became of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,15 +13,15 @@ use redis::{RedisError, Value};
 use tokio::sync::mpsc;
 
 use super::hub::Hub;
-use super::link::{Backoff, Link, Live, is_lost};
+use super::link::{Backoff, Link, Live, is_lost, is_of_replica};
 use super::names::Names;
 use super::routing::{self, Exchanges, Table};
-use crate::broker::topology::{ExchangeType, QueueSpec};
+use crate::broker::topology::QueueSpec;
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::time::{Deadline, SystemClock};
 use crate::wire::envelope;
-use crate::wire::message::Outgoing;
+use crate::wire::message::{Outgoing, Target};
 
 /// Messages in one pipeline.
 const MAX_BATCH: usize = 256;
@@ -43,6 +43,8 @@ pub(super) struct Parcel {
     /// Wait that the caller granted, for the error that says so.
     granted: Duration,
     was_sent: bool,
+    /// Whether it is an error that nobody has subscribed to its channel.
+    must_be_heard: bool,
 }
 
 impl Parcel {
@@ -61,6 +63,7 @@ impl Parcel {
             deadline,
             granted: deadline.left(),
             was_sent: false,
+            must_be_heard: false,
         }
     }
 
@@ -104,11 +107,14 @@ pub(super) struct Shared {
 pub(super) struct Declared {
     queues: HashMap<QueueSpec, u64>,
     exchanges: Exchanges,
+    /// Counts what was learned: a table that is older does not have it.
+    version: u64,
 }
 
 impl Declared {
     pub(super) fn learn(&mut self, queue: &QueueSpec) {
         self.exchanges.learn(queue);
+        self.version += 1;
         self.queues.entry(queue.clone()).or_insert(0);
     }
 
@@ -160,6 +166,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut outlet: mpsc::Receiver<Parcel>)
         waiting: VecDeque::new(),
         flights: Vec::new(),
         tables: HashMap::new(),
+        dropped: 0,
         backoff: Backoff::default(),
     };
     let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -203,8 +210,17 @@ struct Sender {
     shared: Arc<Shared>,
     waiting: VecDeque<Parcel>,
     flights: Vec<Flight>,
-    tables: HashMap<String, (Deadline, Table)>,
+    tables: HashMap<String, Known>,
+    /// Messages that no queue wanted.
+    dropped: u64,
     backoff: Backoff,
+}
+
+/// The bindings of an exchange as they were.
+struct Known {
+    until: Deadline,
+    version: u64,
+    table: Table,
 }
 
 impl Sender {
@@ -232,42 +248,67 @@ impl Sender {
         if !missing.is_empty() {
             declare(&mut live, &self.shared, &missing).await?;
         }
-        let unknown: Vec<String> = self
+        let version = self.shared.declared.lock().version;
+        let unknown: HashSet<String> = self
             .waiting
             .iter()
             .take(MAX_BATCH)
-            .map(|parcel| &parcel.outgoing.target.exchange)
-            .filter(|exchange| !exchange.is_empty() && !self.knows(exchange))
-            .cloned()
+            .map(|parcel| &parcel.outgoing.target)
+            .filter(|target| !target.exchange.is_empty() && !self.knows(target, version))
+            .map(|target| target.exchange.clone())
             .collect();
         for exchange in unknown {
-            if !self.knows(&exchange) {
-                let table = routing::table(&mut live.connection, &self.shared.names, &exchange)
-                    .await
-                    .map_err(|error| self.shared.link.failed(live.serial, &error))?;
-                self.tables
-                    .insert(exchange, (Deadline::after(TABLE_LIFETIME), table));
-            }
+            let table = routing::table(&mut live.connection, &self.shared.names, &exchange)
+                .await
+                .map_err(|error| self.shared.link.failed(live.serial, &error))?;
+            let known = Known {
+                until: Deadline::after(TABLE_LIFETIME),
+                version,
+                table,
+            };
+            self.tables.insert(exchange, known);
         }
         Ok(live)
     }
 
-    fn knows(&self, exchange: &str) -> bool {
-        self.tables
-            .get(exchange)
-            .is_some_and(|(until, _)| !until.has_passed())
+    /// Whether what is known of an exchange says where this goes. That it goes nowhere is never
+    /// taken from memory.
+    fn knows(&self, target: &Target, version: u64) -> bool {
+        if self.shared.declared.lock().exchanges.is_fanout(&target.exchange) {
+            return true;
+        }
+        self.tables.get(&target.exchange).is_some_and(|known| {
+            !known.until.has_passed()
+                && known.version == version
+                && !routing::queues(target, &known.table).is_empty()
+        })
     }
 
     /// No connection: gives up what is overdue, then waits a little.
     async fn wait_after(&mut self, error: Error) {
         let refuses = matches!(error, Error::Refused { passing: false, .. });
         self.expire(&error, refuses);
+        if matches!(error, Error::Disconnected { .. }) {
+            self.report_to_those_who_wait(&error);
+        }
         self.backoff.failed();
         tracing::warn!(%error, wait_ms = self.backoff.wait().as_millis(), "publishing is held up");
         let nearest = self.waiting.iter().map(|parcel| parcel.deadline.left()).min();
         let wait = nearest.map_or(Duration::ZERO, |left| left.min(self.backoff.wait()));
         tokio::time::sleep(wait).await;
         self.expire(&error, false);
+    }
+
+    /// Who waits for one message decides about further tries by a policy of its own.
+    fn report_to_those_who_wait(&mut self, error: &Error) {
+        let (awaited, kept): (Vec<Parcel>, Vec<Parcel>) = self
+            .waiting
+            .drain(..)
+            .partition(|parcel| parcel.receipt.is_awaited());
+        self.waiting.extend(kept);
+        for parcel in awaited {
+            parcel.receipt.fail(error.clone());
+        }
     }
 
     fn expire(&mut self, error: &Error, all: bool) {
@@ -305,6 +346,10 @@ impl Sender {
                 parcel.receipt.fail(error);
                 continue;
             }
+            if pipe.len() == before {
+                parcel.receipt.confirm();
+                continue;
+            }
             laden.push((parcel, pipe.len() - before));
         }
         if laden.is_empty() {
@@ -322,37 +367,12 @@ impl Sender {
     }
 
     fn load(
-        &self,
+        &mut self,
         pipe: &mut redis::Pipeline,
         parcel: &mut Parcel,
         hub: Option<&Hub>,
         serial: u64,
     ) -> Result<()> {
-        let target = &parcel.outgoing.target;
-        let kind = self.shared.declared.lock().exchanges.kind(&target.exchange);
-        if matches!(kind, ExchangeType::Fanout | ExchangeType::Headers) {
-            return Err(Error::Unsupported {
-                feature: format!(
-                    "publishing to the {kind:?} exchange {:?} on Redis",
-                    target.exchange
-                ),
-            });
-        }
-        let known = Table::new();
-        let table = self
-            .tables
-            .get(&target.exchange)
-            .map_or(&known, |(_, table)| table);
-        let queues = routing::queues(target, &kind, table);
-        let Some((first, others)) = queues.split_first() else {
-            return Err(self.shared.link.refused(
-                &format!(
-                    "no queue is bound to exchange {:?} with routing key {:?}; declare one",
-                    target.exchange, target.routing_key
-                ),
-                false,
-            ));
-        };
         parcel.renew();
         if let (Some(task_id), Some(hub)) = (&parcel.subscribe_to, hub) {
             let channel = hub.channel(task_id);
@@ -361,16 +381,58 @@ impl Sender {
                 pipe.cmd("SUBSCRIBE").arg(channel);
             }
         }
-        let priority = parcel.outgoing.message.properties.priority;
-        pipe.lpush(self.shared.names.list(first, priority), &parcel.envelope);
-        for queue in others {
-            // Each copy has a lease of its own, so it needs a tag of its own.
-            pipe.lpush(
-                self.shared.names.list(queue, priority),
-                fresh_copy(&parcel.outgoing),
-            );
+        let Outgoing { message, target, .. } = &parcel.outgoing;
+        if self.shared.declared.lock().exchanges.is_fanout(&target.exchange) {
+            let channel = self
+                .shared
+                .names
+                .fanout_channel(&target.exchange, &target.routing_key);
+            pipe.cmd("PUBLISH").arg(channel).arg(&parcel.envelope);
+            parcel.must_be_heard = parcel.outgoing.mandatory;
+        } else {
+            let none = Table::new();
+            let table = self
+                .tables
+                .get(&target.exchange)
+                .map_or(&none, |known| &known.table);
+            let queues = routing::queues(target, table);
+            for (number, queue) in queues.iter().enumerate() {
+                let list = self.shared.names.list(queue, message.properties.priority);
+                // Each copy has a lease of its own, so it needs a tag of its own.
+                if number == 0 {
+                    pipe.lpush(list, &parcel.envelope);
+                } else {
+                    pipe.lpush(list, fresh_copy(&parcel.outgoing));
+                }
+            }
+            if queues.is_empty() {
+                return self.reach_nobody(&parcel.outgoing);
+            }
         }
         parcel.was_sent = true;
+        Ok(())
+    }
+
+    /// Compat: what nobody is bound for is dropped, as by every exchange; the sender may ask for an
+    /// error instead.
+    fn reach_nobody(&mut self, outgoing: &Outgoing) -> Result<()> {
+        if outgoing.mandatory {
+            return Err(self.shared.link.refused(&outgoing.target.unroutable(), false));
+        }
+        let Target {
+            exchange,
+            routing_key,
+        } = &outgoing.target;
+        self.dropped += 1;
+        if self.dropped.is_power_of_two() {
+            tracing::warn!(
+                exchange,
+                routing_key,
+                dropped = self.dropped,
+                "a message is dropped: no queue is bound to its exchange with that key (mandatory=True \
+                 makes this an error)"
+            );
+        }
         Ok(())
     }
 
@@ -378,8 +440,12 @@ impl Sender {
     async fn land(&mut self, landed: Landed) {
         match landed.answers {
             Ok(answers) => {
-                self.backoff.succeeded();
-                self.tell(landed.parcels, &answers);
+                let left = self.tell(landed.parcels, &answers);
+                if left.is_empty() {
+                    self.backoff.succeeded();
+                } else {
+                    self.follow_master(landed.serial, left).await;
+                }
             }
             Err(error) if is_lost(&error) => {
                 let error = self.shared.link.failed(landed.serial, &error);
@@ -394,22 +460,38 @@ impl Sender {
         }
     }
 
-    fn tell(&self, parcels: Vec<(Parcel, usize)>, answers: &[Value]) {
+    /// The master has become a replica: what it did not take goes to the new one.
+    async fn follow_master(&mut self, serial: u64, parcels: Vec<Parcel>) {
+        self.shared.link.drop_connection(serial);
+        for parcel in parcels.into_iter().rev() {
+            self.waiting.push_front(parcel);
+        }
+        let refused = self.shared.link.refused("the master has become a replica", true);
+        self.wait_after(refused).await;
+    }
+
+    /// Returns the parcels that another server may take.
+    fn tell(&self, parcels: Vec<(Parcel, usize)>, answers: &[Value]) -> Vec<Parcel> {
+        let follows_master = self.shared.link.follows_master();
+        let mut left = Vec::new();
         let mut answers = answers.iter();
         for (parcel, commands) in parcels {
-            let refusal = answers
-                .by_ref()
-                .take(commands)
-                .fold(None, |found, answer| found.or_else(|| refusal(answer)));
-            match refusal {
-                None => parcel.receipt.confirm(),
-                Some(cause) => {
-                    let passing =
-                        cause.contains("OOM") || cause.contains("LOADING") || cause.contains("BUSY");
-                    parcel.receipt.fail(self.shared.link.refused(&cause, passing));
+            let (mut found, mut last) = (None, &Value::Nil);
+            for answer in answers.by_ref().take(commands) {
+                found = found.or_else(|| refusal(answer));
+                last = answer;
+            }
+            match found {
+                None if parcel.must_be_heard && *last == Value::Int(0) => {
+                    let cause = parcel.outgoing.target.unroutable();
+                    parcel.receipt.fail(self.shared.link.refused(&cause, false));
                 }
+                None => parcel.receipt.confirm(),
+                Some(error) if follows_master && is_of_replica(&error) => left.push(parcel),
+                Some(error) => parcel.receipt.fail(self.shared.link.error(&error)),
             }
         }
+        left
     }
 
     /// The connection broke: everything in flight on it comes back, oldest first.
@@ -418,7 +500,7 @@ impl Sender {
         for flight in std::mem::take(&mut self.flights) {
             let landed = flight.await;
             match landed.answers {
-                Ok(answers) => self.tell(landed.parcels, &answers),
+                Ok(answers) => back.extend(self.tell(landed.parcels, &answers)),
                 Err(_) => back.extend(landed.parcels.into_iter().map(|(parcel, _)| parcel)),
             }
         }
@@ -430,9 +512,9 @@ impl Sender {
     }
 }
 
-fn refusal(value: &Value) -> Option<String> {
+fn refusal(value: &Value) -> Option<RedisError> {
     if let Value::ServerError(error) = value {
-        return Some(error.to_string());
+        return Some(error.clone().into());
     }
     None
 }

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::database::{Database, Handle};
 use super::keeper::{self, Keeper, Owner};
-use super::messages;
+use super::messages::{self, Outlook};
 use super::wakeup::{Ear, Heard, Kind, hash};
 use crate::backend::sqlite::documents;
 use crate::broker::topology::QueueSpec;
@@ -24,6 +25,13 @@ struct Session {
     ear: Ear,
     _keeper: Keeper,
     pid: u32,
+}
+
+/// What a look into the tables finds.
+enum Found {
+    Some(Vec<Delivery>),
+    /// Nothing is due for so long.
+    Until(Duration),
 }
 
 #[derive(Debug)]
@@ -82,24 +90,37 @@ impl SqliteConsumer {
         Ok(Arc::clone(session.insert(Arc::new(begun))))
     }
 
+    /// Binds what is not bound yet, and again what ended because this owner was taken for dead.
     fn bind_queues(&self, session: &Session, deadline: Deadline) -> Result<()> {
         let mut to_bind = self.to_bind.lock();
-        if to_bind.iter().all(|queue| queue.exchange.is_empty()) {
-            to_bind.clear();
+        if to_bind.is_empty() {
             return Ok(());
         }
-        session.database.write(deadline, |transaction| {
-            let bound = to_bind.iter().filter(|queue| !queue.exchange.is_empty());
-            bound
-                .into_iter()
-                .try_for_each(|queue| messages::bind(transaction, queue))
+        let database = &session.database;
+        let missing = database.read(deadline, |snapshot| {
+            let mut missing = Vec::new();
+            for queue in &*to_bind {
+                if !messages::is_bound(snapshot, queue)? {
+                    missing.push(queue.clone());
+                }
+            }
+            Ok(missing)
         })?;
-        to_bind.clear();
+        if !missing.is_empty() {
+            let id = session.owner.id;
+            database.write(deadline, |transaction| {
+                keeper::ensure(transaction, &session.owner)?;
+                missing.iter().try_for_each(|queue| {
+                    messages::bind(transaction, queue, queue.is_broadcast().then_some(id))
+                })
+            })?;
+        }
+        to_bind.retain(QueueSpec::is_broadcast);
         Ok(())
     }
 
     /// Leases what there is. The next call begins with the next queue.
-    fn take(&self, session: &Session, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+    fn take(&self, session: &Session, room: usize, deadline: Deadline) -> Result<Found> {
         let room = room.min(self.prefetch.saturating_sub(self.held.lock().len()));
         let queues = {
             let mut queues = self.queues.lock();
@@ -109,17 +130,29 @@ impl SqliteConsumer {
             queues.clone()
         };
         let database = &session.database;
-        if room == 0 || !database.read(deadline, |snapshot| messages::has_waiting(snapshot, &queues))? {
-            return Ok(Vec::new());
+        let now_ms = database.unix_ms();
+        let outlook = if room == 0 {
+            Outlook::Nothing
+        } else {
+            database.read(deadline, |snapshot| messages::outlook(snapshot, &queues, now_ms))?
+        };
+        match outlook {
+            Outlook::Now => {}
+            Outlook::At(due_ms) => {
+                let wait_ms = u64::try_from(due_ms.saturating_sub(now_ms)).unwrap_or(0);
+                return Ok(Found::Until(Duration::from_millis(wait_ms)));
+            }
+            Outlook::Nothing => return Ok(Found::Until(Duration::MAX)),
         }
         let taken = database.write(deadline, |transaction| {
             keeper::ensure(transaction, &session.owner)?;
+            messages::promote(transaction, &queues, now_ms, room)?;
             messages::lease(transaction, &queues, session.owner.id, room)
         })?;
         self.held
             .lock()
             .extend(taken.iter().map(|delivery| delivery.token.tag.clone()));
-        Ok(taken)
+        Ok(Found::Some(taken))
     }
 
     fn concerns(&self, heard: &Heard) -> bool {
@@ -144,10 +177,12 @@ impl Consumer for SqliteConsumer {
                 return Ok(Vec::new());
             }
             let taken = self.take(&session, room, Deadline::after(BUSY_PATIENCE))?;
-            if !taken.is_empty() || deadline.has_passed() {
-                return Ok(taken);
+            match taken {
+                Found::Some(taken) if !taken.is_empty() || deadline.has_passed() => return Ok(taken),
+                Found::Some(_) => {}
+                Found::Until(_) if deadline.has_passed() => return Ok(Vec::new()),
+                Found::Until(due) => wait(self, &session, Deadline::after(due).min(deadline)),
             }
-            wait(self, &session, deadline);
         }
     }
 
@@ -197,6 +232,7 @@ impl Consumer for SqliteConsumer {
     }
 
     fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        queue.check_emulated()?;
         self.to_bind.lock().push(queue.clone());
         let session = self.session(deadline)?;
         self.bind_queues(&session, deadline)?;
@@ -211,6 +247,7 @@ impl Consumer for SqliteConsumer {
     }
 
     fn cancel_queue(&self, queue: &str) {
+        self.to_bind.lock().retain(|known| known.name != queue);
         self.queues.lock().retain(|name| name != queue);
     }
 
@@ -235,7 +272,7 @@ impl Drop for SqliteConsumer {
 }
 
 /// A transaction may wait so long for those of other processes, whatever a reserve's deadline is.
-const BUSY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until somebody rings about a queue of this consumer, or wakes it, or it is time to look.
 fn wait(consumer: &SqliteConsumer, session: &Session, deadline: Deadline) {

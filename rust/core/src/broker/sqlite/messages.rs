@@ -15,8 +15,8 @@ use crate::wire::message::{Message, Outgoing, Properties, Target};
 const ASIDE: i64 = 0;
 const COLUMNS: &str = "exchange, routing_key, properties, headers, body";
 
-/// The queues a target leads to; `None` when nobody has declared its exchange.
-type Route = Option<Vec<String>>;
+/// The queues a target leads to.
+type Route = Vec<String>;
 
 /// Inserts messages, in order; the routes say where each of them went.
 pub(super) fn insert<'a>(
@@ -29,7 +29,7 @@ pub(super) fn insert<'a>(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut routes = Vec::new();
-    for Outgoing { message, target } in messages {
+    for Outgoing { message, target, .. } in messages {
         let route = match known.get(target) {
             Some(route) => route.clone(),
             None => known
@@ -38,7 +38,7 @@ pub(super) fn insert<'a>(
                 .clone(),
         };
         let properties = pack(&message.properties);
-        for queue in route.iter().flatten() {
+        for queue in &route {
             insert.execute(params![
                 queue,
                 priority_step(message.properties.priority),
@@ -56,25 +56,24 @@ pub(super) fn insert<'a>(
 
 fn route_of(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<Route> {
     if target.exchange.is_empty() {
-        return Ok(Some(vec![target.routing_key.clone()]));
+        return Ok(vec![target.routing_key.clone()]);
     }
     let mut select = transaction
         .prepare_cached("SELECT exchange_type, routing_key, queue FROM bindings WHERE exchange = ?1")?;
     let mut rows = select.query([&target.exchange])?;
-    let mut route: Route = None;
+    let mut route = Route::new();
     while let Some(row) = rows.next()? {
-        let queues = route.get_or_insert_default();
         let kind = ExchangeType::from_name(row.get_ref(0)?.as_str()?).unwrap_or_default();
         let queue: String = row.get(2)?;
-        if kind.routes(row.get_ref(1)?.as_str()?, &target.routing_key) && !queues.contains(&queue) {
-            queues.push(queue);
+        if kind.routes(row.get_ref(1)?.as_str()?, &target.routing_key) && !route.contains(&queue) {
+            route.push(queue);
         }
     }
     Ok(route)
 }
 
 pub(super) fn is_bound(transaction: &Transaction<'_>, queue: &QueueSpec) -> rusqlite::Result<bool> {
-    if queue.exchange.is_empty() {
+    if queue.exchange.is_empty() || queue.is_exchange() {
         return Ok(true);
     }
     transaction
@@ -90,24 +89,30 @@ pub(super) fn is_bound(transaction: &Transaction<'_>, queue: &QueueSpec) -> rusq
         ])
 }
 
-pub(super) fn bind(transaction: &Transaction<'_>, queue: &QueueSpec) -> rusqlite::Result<()> {
+/// Binds a queue; with `owner`, until that ends.
+pub(super) fn bind(
+    transaction: &Transaction<'_>,
+    queue: &QueueSpec,
+    owner: Option<i64>,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO bindings (exchange, exchange_type, routing_key, queue)
-             VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO bindings (exchange, exchange_type, routing_key, queue, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![
             queue.exchange,
             queue.exchange_type.name(),
             queue.routing_key,
-            queue.name
+            queue.name,
+            owner
         ])?;
     Ok(())
 }
 
 pub(super) fn purge(transaction: &Transaction<'_>, queue: &str) -> rusqlite::Result<u64> {
     let purged = transaction
-        .prepare_cached("DELETE FROM messages WHERE queue = ?1 AND owner IS NULL")?
+        .prepare_cached("DELETE FROM messages WHERE queue = ?1 AND owner IS NULL AND run_at_ms IS NULL")?
         .execute([queue])?;
     Ok(u64::try_from(purged).unwrap_or(u64::MAX))
 }
@@ -121,16 +126,60 @@ pub(super) fn depth(transaction: &Transaction<'_>, queue: &str) -> rusqlite::Res
         .map(i64::unsigned_abs)
 }
 
-pub(super) fn has_waiting(transaction: &Transaction<'_>, queues: &[String]) -> rusqlite::Result<bool> {
-    let mut select = transaction.prepare_cached(
+/// What a reservation would find.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// Something waits, or is due.
+    Now,
+    /// Nothing until that time (milliseconds since the epoch), unless something is published.
+    At(i64),
+    /// Nothing.
+    Nothing,
+}
+
+pub(super) fn outlook(
+    transaction: &Transaction<'_>,
+    queues: &[String],
+    now_ms: i64,
+) -> rusqlite::Result<Outlook> {
+    let mut waiting = transaction.prepare_cached(
         "SELECT 1 FROM messages WHERE queue = ?1 AND owner IS NULL AND run_at_ms IS NULL LIMIT 1",
     )?;
+    let mut delayed = transaction
+        .prepare_cached("SELECT min(run_at_ms) FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL")?;
+    let mut next: Option<i64> = None;
     for queue in queues {
-        if select.exists([queue])? {
-            return Ok(true);
+        if waiting.exists([queue])? {
+            return Ok(Outlook::Now);
         }
+        let due: Option<i64> = delayed.query_row([queue], |row| row.get(0))?;
+        next = due.into_iter().chain(next).min();
     }
-    Ok(false)
+    Ok(match next {
+        Some(due_ms) if due_ms <= now_ms => Outlook::Now,
+        Some(due_ms) => Outlook::At(due_ms),
+        None => Outlook::Nothing,
+    })
+}
+
+/// Lets what is due wait like everything else, in its old place; at most `room` of each queue.
+pub(super) fn promote(
+    transaction: &Transaction<'_>,
+    queues: &[String],
+    now_ms: i64,
+    room: usize,
+) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE messages SET run_at_ms = NULL
+         WHERE id IN (
+             SELECT id FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL AND run_at_ms <= ?2
+             ORDER BY run_at_ms LIMIT ?3)",
+    )?;
+    let limit = i64::try_from(room).unwrap_or(i64::MAX);
+    for queue in queues {
+        update.execute(params![queue, now_ms, limit])?;
+    }
+    Ok(())
 }
 
 /// Leases at most `room` messages to `owner`: an equal share of each queue, and what some leave
@@ -238,7 +287,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Result<Message>, Target)> {
 }
 
 /// Carries out a verdict on a lease of `token`'s owner. Returns the queue that a message went
-/// back to; a lease that is lost changes nothing.
+/// back to, now or later; a lease that is lost changes nothing.
 pub(super) fn settle(
     transaction: &Transaction<'_>,
     token: &AckToken,
@@ -260,11 +309,29 @@ pub(super) fn settle(
             .prepare_cached("UPDATE messages SET owner = ?3, reason = ?4 WHERE id = ?1 AND owner = ?2")?
             .execute(params![id, owner, ASIDE, reason])
             .map(|_| None),
+        // Who waits may have to wake earlier than it thinks. It was not delivered: nobody saw it.
+        Verdict::Delay { until_unix_ms } => transaction
+            .prepare_cached(
+                "UPDATE messages SET owner = NULL, run_at_ms = ?3, deliveries = deliveries - 1
+                 WHERE id = ?1 AND owner = ?2 RETURNING queue",
+            )?
+            .query_row(
+                params![id, owner, i64::try_from(*until_unix_ms).unwrap_or(i64::MAX)],
+                |row| row.get(0),
+            )
+            .optional(),
     }
 }
 
-/// Hands everything that `owner` holds back and strikes it off; returns how many messages.
+/// Hands everything that `owner` holds back, ends the queues that are its own, and strikes it off;
+/// returns how many messages went back.
 pub(super) fn release(transaction: &Transaction<'_>, owner: i64) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached("DELETE FROM messages WHERE queue IN (SELECT queue FROM bindings WHERE owner = ?1)")?
+        .execute([owner])?;
+    transaction
+        .prepare_cached("DELETE FROM bindings WHERE owner = ?1")?
+        .execute([owner])?;
     transaction
         .prepare_cached("DELETE FROM owners WHERE id = ?1")?
         .execute([owner])?;

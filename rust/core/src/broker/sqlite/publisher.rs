@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::per_process::PerProcess;
 use crate::time::Deadline;
-use crate::wire::message::Outgoing;
+use crate::wire::message::{Outgoing, Target};
 
 /// Messages that wait for the thread. Beyond that, `send` waits.
 const MAX_QUEUED: usize = 4_096;
@@ -117,7 +117,7 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
         let routes = database.write(deadline, |transaction| {
             messages::insert(transaction, batch.iter().map(|job| &job.outgoing))
         })?;
-        let queues = routes.iter().flatten().flatten();
+        let queues = routes.iter().flatten();
         database.bell.ring(Kind::Consumers, queues.map(String::as_str));
         Ok(routes)
     });
@@ -125,21 +125,21 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
         Err(error) => batch.into_iter().for_each(|job| job.receipt.fail(error.clone())),
         Ok(routes) => {
             for (job, route) in batch.into_iter().zip(routes) {
-                match route {
-                    Some(_) => job.receipt.confirm(),
-                    None => job
-                        .receipt
-                        .fail(no_exchange(handle, &job.outgoing.target.exchange)),
+                // An exchange drops what nobody is bound for, unless the sender asks for an error.
+                if route.is_empty() && job.outgoing.mandatory {
+                    job.receipt.fail(unroutable(handle, &job.outgoing.target));
+                } else {
+                    job.receipt.confirm();
                 }
             }
         }
     }
 }
 
-fn no_exchange(handle: &Handle, exchange: &str) -> Error {
+fn unroutable(handle: &Handle, target: &Target) -> Error {
     Error::Refused {
         url: format!("sqlite:///{}", handle.config.path.display()),
-        cause: format!("there is no exchange {exchange:?}; declare a queue that is bound to it first"),
+        cause: target.unroutable(),
         passing: false,
     }
 }
@@ -174,11 +174,13 @@ impl Publisher for SqlitePublisher {
     }
 
     fn declare(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
+        queue.check_emulated()?;
         let database = self.handle.database()?;
-        if database.read(deadline, |snapshot| messages::is_bound(snapshot, queue))? {
+        // The queue of one consumer is there as long as that is.
+        if queue.is_broadcast() || database.read(deadline, |snapshot| messages::is_bound(snapshot, queue))? {
             return Ok(());
         }
-        database.write(deadline, |transaction| messages::bind(transaction, queue))
+        database.write(deadline, |transaction| messages::bind(transaction, queue, None))
     }
 
     fn purge(&self, queue: &str, deadline: Deadline) -> Result<u64> {

@@ -6,7 +6,8 @@ use rusqlite::{Connection, Transaction};
 const APPLICATION_ID: i32 = 0x4345_4c52;
 
 /// Each step makes one version out of the one before; the file's `user_version` counts them.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 CREATE TABLE bindings (
     exchange TEXT NOT NULL, exchange_type TEXT NOT NULL, routing_key TEXT NOT NULL, queue TEXT NOT NULL,
     PRIMARY KEY (exchange, routing_key, queue)
@@ -52,7 +53,40 @@ CREATE INDEX results_by_task ON results (task_id, seq);
 CREATE INDEX results_by_expiry ON results (expires_ms) WHERE expires_ms IS NOT NULL;
 
 CREATE TABLE raw_values (key TEXT PRIMARY KEY, expires_ms INTEGER, value BLOB NOT NULL) WITHOUT ROWID;
-"];
+",
+    "
+-- Mailboxes of remote control: each belongs to the process that bound its socket, and ends with it.
+CREATE TABLE mailboxes (
+    socket TEXT PRIMARY KEY,
+    queue TEXT NOT NULL, exchange TEXT NOT NULL, exchange_type TEXT NOT NULL, routing_key TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE letters (id INTEGER PRIMARY KEY, socket TEXT NOT NULL, envelope BLOB NOT NULL);
+CREATE INDEX letters_by_socket ON letters (socket, id);
+",
+    "
+-- A chord waits for `size` + `added` parts; who has the claim sends its body.
+CREATE TABLE chords (
+    group_id TEXT PRIMARY KEY, size INTEGER, added INTEGER NOT NULL DEFAULT 0, expires_ms INTEGER,
+    claim TEXT, claim_until_ms INTEGER, done_until_ms INTEGER
+) WITHOUT ROWID;
+CREATE TABLE chord_parts (
+    group_id TEXT NOT NULL, identity TEXT NOT NULL, place INTEGER NOT NULL, expires_ms INTEGER,
+    content BLOB NOT NULL,
+    UNIQUE (group_id, identity)
+);
+",
+    "
+-- The queue of one consumer, a broadcast's, ends with its owner.
+ALTER TABLE bindings ADD COLUMN owner INTEGER;
+CREATE INDEX bindings_owned ON bindings (owner) WHERE owner IS NOT NULL;
+",
+    "
+-- What waits for its eta, queue by queue: nobody looks through the messages of another queue.
+DROP INDEX messages_delayed;
+CREATE INDEX messages_delayed ON messages (queue, run_at_ms) WHERE run_at_ms IS NOT NULL;
+",
+];
 
 /// Why a file is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

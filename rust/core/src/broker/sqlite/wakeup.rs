@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Consumers,
     /// Those who wait for results, about task ids.
     Waiters,
+    /// Mailboxes, about themselves.
+    Mailboxes,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
         match self {
             Self::Consumers => "c-",
             Self::Waiters => "r-",
+            Self::Mailboxes => "m-",
         }
     }
 }
@@ -264,6 +267,11 @@ impl Bell {
     /// Whether the process that bound a socket lives.
     pub(crate) fn is_alive(&self, name: &str) -> Liveness {
         socket::liveness(&self.folder, name)
+    }
+
+    /// Whether nobody reads from a socket any more: its process is dead, or has removed it.
+    pub(crate) fn is_gone(&self, name: &str) -> bool {
+        self.is_alive(name) == Liveness::Dead || !self.folder.path.join(name).exists()
     }
 
     /// Removes the socket of a dead process.

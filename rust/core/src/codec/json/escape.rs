@@ -33,20 +33,99 @@ pub(super) fn append_wtf8(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
 }
 
 fn append_escaped(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    let mut done = 0;
-    loop {
-        let plain = plain_length(&bytes[done..]);
-        out.extend_from_slice(&bytes[done..done + plain]);
-        done += plain;
-        let Some(&byte) = bytes.get(done) else { return };
-        if byte < 0x80 {
-            append_ascii(out, byte);
-            done += 1;
+    const SHORT: usize = 16;
+    let mut rest = text.as_bytes();
+    let mut room = None;
+    while !rest.is_empty() {
+        let plain = plain_length(rest);
+        if plain >= SHORT || plain == rest.len() {
+            let (run, after) = rest.split_at(plain);
+            out.extend_from_slice(run);
+            rest = after;
         } else {
-            done += append_beyond_ascii(out, &text[done..]);
+            let room = room.get_or_insert([0; ROOM]);
+            let (written, after) = escape_some(room, rest);
+            out.extend_from_slice(&room[..written]);
+            rest = after;
         }
     }
+}
+
+/// Escapes are gathered here, because growing the buffer for each takes longer than making it.
+const ROOM: usize = 512;
+/// How long `\uXXXX` is.
+const ESCAPE: usize = 6;
+/// Written at a time: an escape, and what the next one overwrites. One store is all it takes.
+const STORE: usize = 8;
+
+/// Writes the start of some UTF-8 into `room`; returns how much that is, and what is left.
+fn escape_some<'a>(room: &mut [u8; ROOM], utf8: &'a [u8]) -> (usize, &'a [u8]) {
+    let mut at = 0;
+    let mut rest = utf8;
+    while at <= ROOM - ESCAPE - STORE {
+        rest = match rest {
+            [first, after @ ..] if PLAIN[usize::from(*first)] => {
+                room[at] = *first;
+                at += 1;
+                after
+            }
+            [first @ 0xC0..=0xDF, second, after @ ..] => {
+                put(room, &mut at, (u16::from(first & 0x1F) << 6) | six(*second));
+                after
+            }
+            [first @ 0xE0..=0xEF, second, third, after @ ..] => {
+                let top = (u16::from(*first) << 12) | (six(*second) << 6);
+                put(room, &mut at, top | six(*third));
+                after
+            }
+            [first @ 0xF0..=0xFF, second, third, fourth, after @ ..] => {
+                // The twenty bits above 0x10000, ten in each unit of the pair.
+                let top = (u16::from(first & 7) << 8) | (six(*second) << 2) | (six(*third) >> 4);
+                put(room, &mut at, 0xD800 | top.wrapping_sub(0x40));
+                let low = ((six(*third) & 0xF) << 6) | six(*fourth);
+                put(room, &mut at, 0xDC00 | low);
+                after
+            }
+            [first, after @ ..] => {
+                put_ascii(room, &mut at, *first);
+                after
+            }
+            [] => break,
+        };
+    }
+    (at, rest)
+}
+
+fn six(byte: u8) -> u16 {
+    u16::from(byte & 0x3F)
+}
+
+/// Writes the escape of an ASCII character that needs one.
+fn put_ascii(room: &mut [u8; ROOM], at: &mut usize, byte: u8) {
+    if let Some(letter) = short_escape(byte) {
+        room[*at..*at + 2].copy_from_slice(&[b'\\', letter]);
+        *at += 2;
+    } else {
+        put(room, at, u16::from(byte));
+    }
+}
+
+#[inline]
+fn put(room: &mut [u8; ROOM], at: &mut usize, unit: u16) {
+    room[*at..*at + STORE].copy_from_slice(&escaped(unit));
+    *at += ESCAPE;
+}
+
+/// The escape of a UTF-16 unit, and two zeros.
+#[inline]
+fn escaped(unit: u16) -> [u8; STORE] {
+    // Its four digits in the four bytes of a word, all at once.
+    let mut digits = u32::from(unit);
+    digits = (digits | (digits << 8)) & 0x00FF_00FF;
+    digits = (digits | (digits << 4)) & 0x0F0F_0F0F;
+    let letters = ((digits + 0x0606_0606) >> 4) & 0x0101_0101;
+    let shown = digits + 0x3030_3030 + letters * u32::from(b'a' - b'0' - 10);
+    ((u64::from(shown.swap_bytes()) << 16) | u64::from(u16::from_le_bytes(*b"\\u"))).to_le_bytes()
 }
 
 /// How many bytes at the start need no escape.
@@ -70,53 +149,45 @@ fn plain_length(bytes: &[u8]) -> usize {
             .unwrap_or(bytes.len() - length)
 }
 
+/// Which bytes need no escape: one look for what texts have most of.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut place = 0;
+    let mut byte = 0;
+    while byte < 0x80 {
+        table[place] = !needs_escape(byte);
+        place += 1;
+        byte += 1;
+    }
+    table
+};
+
 const fn needs_escape(byte: u8) -> bool {
     (byte < b' ') || (byte == b'"') || (byte == b'\\') || (byte >= 0x7F)
 }
 
-fn append_ascii(out: &mut Vec<u8>, byte: u8) {
+/// The letter of the escapes that have one.
+const fn short_escape(byte: u8) -> Option<u8> {
     match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        0x08 => out.extend_from_slice(b"\\b"),
-        0x0C => out.extend_from_slice(b"\\f"),
-        other => append_unit(out, u16::from(other)),
+        b'"' | b'\\' => Some(byte),
+        b'\n' => Some(b'n'),
+        b'\r' => Some(b'r'),
+        b'\t' => Some(b't'),
+        0x08 => Some(b'b'),
+        0x0C => Some(b'f'),
+        _ => None,
     }
-}
-
-/// Escapes the run of non-ASCII characters at the start; returns its length in bytes.
-fn append_beyond_ascii(out: &mut Vec<u8>, text: &str) -> usize {
-    let mut units = [0; 2];
-    let mut length = 0;
-    for character in text.chars().take_while(|character| !character.is_ascii()) {
-        for &unit in &*character.encode_utf16(&mut units) {
-            append_unit(out, unit);
-        }
-        length += character.len_utf8();
-    }
-    length
 }
 
 fn append_unit(out: &mut Vec<u8>, unit: u16) {
-    let [high, low] = unit.to_be_bytes();
-    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xF)];
-    out.extend_from_slice(&[
-        b'\\',
-        b'u',
-        digit(high >> 4),
-        digit(high),
-        digit(low >> 4),
-        digit(low),
-    ]);
+    out.extend_from_slice(&escaped(unit)[..ESCAPE]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn escaped(text: &str) -> String {
+    fn quoted(text: &str) -> String {
         let mut out = Vec::new();
         append_str(&mut out, text);
         String::from_utf8(out).unwrap()
@@ -125,21 +196,58 @@ mod tests {
     #[test]
     fn control_characters_quotes_and_delete_are_escaped_as_python_does() {
         assert_eq!(
-            escaped("\"\\/\n\r\t\u{8}\u{c}\0\u{1f}\u{7f}~"),
+            quoted("\"\\/\n\r\t\u{8}\u{c}\0\u{1f}\u{7f}~"),
             r#""\"\\/\n\r\t\b\f\u0000\u001f\u007f~""#
         );
     }
 
     #[test]
     fn characters_beyond_the_basic_plane_become_surrogate_pairs() {
-        assert_eq!(escaped("é€😀x"), r#""\u00e9\u20ac\ud83d\ude00x""#);
+        assert_eq!(quoted("é€😀x"), r#""\u00e9\u20ac\ud83d\ude00x""#);
+    }
+
+    #[test]
+    fn a_long_run_of_escapes_is_whole_across_its_blocks() {
+        for length in 0..200 {
+            let text = format!("{}{}", "é".repeat(length), "😀".repeat(length));
+            let expected = format!(
+                "\"{}{}\"",
+                "\\u00e9".repeat(length),
+                "\\ud83d\\ude00".repeat(length)
+            );
+            assert_eq!(quoted(&text), expected);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_is_escaped_unit_by_unit(text in ".{0,300}|[a-zé€😀\n\u{7f}]{0,200}") {
+            let mut expected = String::from("\"");
+            for character in text.chars() {
+                match character {
+                    ' '..='~' if !['"', '\\'].contains(&character) => expected.push(character),
+                    _ => {
+                        let letter = u8::try_from(character).ok().and_then(short_escape);
+                        if let Some(letter) = letter {
+                            expected.extend(['\\', char::from(letter)]);
+                            continue;
+                        }
+                        for unit in character.encode_utf16(&mut [0; 2]) {
+                            expected.extend([format!("\\u{unit:04x}")]);
+                        }
+                    }
+                }
+            }
+            expected.push('"');
+            proptest::prop_assert_eq!(quoted(&text), expected);
+        }
     }
 
     #[test]
     fn an_escape_is_found_at_every_place_of_a_vector_lane() {
         for place in 0..40 {
             let text = format!("{}\n{}", "a".repeat(place), "b".repeat(40 - place));
-            assert_eq!(escaped(&text), format!("\"{}\"", text.replace('\n', "\\n")));
+            assert_eq!(quoted(&text), format!("\"{}\"", text.replace('\n', "\\n")));
         }
     }
 

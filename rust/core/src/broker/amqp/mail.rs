@@ -1,0 +1,120 @@
+//! Mailboxes on `RabbitMQ`: exclusive queues, bound to exchanges that are not durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel};
+
+use super::link::{Fault, Link, Role, open_channel};
+use super::properties;
+use super::topology::{Declaration, kind_of};
+use crate::broker::mail::{Begun, Correspondent, Mail, MailboxSpec, Tray};
+use crate::broker::url::BrokerUrl;
+use crate::error::{Error, Result};
+
+/// This process's side.
+#[derive(Debug)]
+pub(super) struct AmqpCorrespondent {
+    spec: MailboxSpec,
+    link: Link,
+    tray: Arc<Tray>,
+}
+
+impl AmqpCorrespondent {
+    pub(super) fn new(url: &BrokerUrl, spec: MailboxSpec, tray: Arc<Tray>) -> Result<Self> {
+        let name = format!("{} (control)", spec.queue.name);
+        Ok(Self {
+            link: Link::new(url, &name, Role::Plain)?,
+            spec,
+            tray,
+        })
+    }
+
+    async fn consume(&self, begun: &Begun) -> Result<()> {
+        let declaration = Declaration::of_mailbox(&self.spec)?;
+        let live = self.link.live().await?;
+        let started = async {
+            declaration.make(&live.channel).await?;
+            let options = BasicConsumeOptions {
+                no_ack: true,
+                ..BasicConsumeOptions::default()
+            };
+            let name = declaration.queue.clone();
+            let consumer = live
+                .channel
+                .basic_consume(name, "".into(), options, FieldTable::default());
+            Ok::<_, Fault>(consumer.await?)
+        };
+        let mut consumer = started.await.map_err(|fault| self.link.error(&fault))?;
+        begun.now();
+        while let Some(letter) = consumer.next().await {
+            let letter = letter.map_err(|error| self.link.error(&error.into()))?;
+            let (body, tag) = (Bytes::from(letter.data), letter.delivery_tag);
+            self.tray
+                .put(properties::from_amqp(&letter.properties, body, tag));
+        }
+        Err(self.link.refused("the server ended the consuming", true))
+    }
+}
+
+impl Correspondent for AmqpCorrespondent {
+    async fn listen(&self, begun: &Begun) -> Error {
+        match self.consume(begun).await {
+            Err(error) => error,
+            Ok(()) => Error::Closed { what: "mailbox" },
+        }
+    }
+
+    async fn send(&self, mail: &Mail) -> Result<()> {
+        let message = &mail.outgoing.message;
+        let properties = properties::to_amqp(message)?;
+        let live = self.link.live().await?;
+        // Over a channel of its own: a refusal closes it, and ours carries letters.
+        let sent = async {
+            let channel = open_channel(&live.connection, Role::Confirms).await?;
+            declare_exchange(&channel, mail).await?;
+            publish(&channel, mail, properties).await?;
+            channel.close(200, "done".into()).await?;
+            Ok::<_, Fault>(())
+        };
+        sent.await.map_err(|fault| self.link.error(&fault))
+    }
+
+    async fn leave(&self) {
+        self.link.close().await;
+    }
+}
+
+async fn declare_exchange(channel: &Channel, mail: &Mail) -> Result<(), Fault> {
+    let exchange = mail.outgoing.target.exchange.as_str();
+    if exchange.is_empty() {
+        return Ok(());
+    }
+    channel
+        .exchange_declare(
+            exchange.into(),
+            kind_of(&mail.exchange_type),
+            ExchangeDeclareOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    Ok(())
+}
+
+async fn publish(channel: &Channel, mail: &Mail, properties: BasicProperties) -> Result<(), Fault> {
+    let target = &mail.outgoing.target;
+    channel
+        .basic_publish(
+            target.exchange.as_str().into(),
+            target.routing_key.as_str().into(),
+            BasicPublishOptions::default(),
+            &mail.outgoing.message.body,
+            properties,
+        )
+        .await?
+        .await?;
+    Ok(())
+}

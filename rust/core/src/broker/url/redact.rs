@@ -1,0 +1,68 @@
+//! URLs without what must not be seen.
+
+/// Parts of an option's name that say that its value is a secret.
+const SECRETS: &[&str] = &["password", "secret", "token", "sentinel_kwargs"];
+
+/// A URL without its passwords, whether it can be parsed or not: fit for logs.
+///
+/// Where a password was not percent-encoded, more than the password is left out, never less.
+pub fn redacted(raw: &str) -> String {
+    lists(raw)
+        .into_iter()
+        .map(redact_one)
+        .collect::<Vec<_>>()
+        .join(";")
+}
+
+/// Cuts a list of URLs where a `;` has another scheme after it; others may be within a password.
+fn lists(raw: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for (at, _) in raw.match_indices(';') {
+        let after = &raw[at + 1..];
+        if after.split_once("://").is_some_and(|(name, _)| is_scheme(name)) {
+            found.push(&raw[start..at]);
+            start = at + 1;
+        }
+    }
+    found.push(&raw[start..]);
+    found
+}
+
+/// Whether this can be the name of a scheme.
+pub(super) fn is_scheme(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_'))
+}
+
+fn redact_one(raw: &str) -> String {
+    let Some((scheme, rest)) = raw.split_once("://").filter(|(name, _)| is_scheme(name)) else {
+        // Without a scheme nobody knows what this is: `:secret@host` keeps its secret too.
+        return raw
+            .rsplit_once('@')
+            .map_or_else(|| raw.to_owned(), |(_, host)| format!("**@{host}"));
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((userinfo, host)) if !rest.starts_with('/') => match userinfo.split_once(':') {
+            Some((user, _)) => format!("{user}:**@{host}"),
+            None => format!("{userinfo}@{host}"),
+        },
+        _ => rest.to_owned(),
+    };
+    let Some((rest, query)) = rest.split_once('?') else {
+        return format!("{scheme}://{rest}");
+    };
+    let query: Vec<String> = query.split('&').map(redact_pair).collect();
+    format!("{scheme}://{rest}?{}", query.join("&"))
+}
+
+fn redact_pair(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, _)) if SECRETS.iter().any(|word| name.contains(word)) => {
+            format!("{name}=**")
+        }
+        _ => pair.to_owned(),
+    }
+}

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_core::backend::{self, Put};
+use celeriac_core::backend::chords::{ChordStore, Join, Part};
+use celeriac_core::backend::rpc::{self, Post};
+use celeriac_core::backend::{self, Put, Reply};
 use celeriac_core::time::Deadline;
-use celeriac_core::{Error, Result};
+use celeriac_core::{Error, Remedy, Result};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::bell::{Bell, Errand};
+use crate::errands;
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
-use crate::url::{broker_url, is_local};
+use crate::url;
 use crate::waits;
 
 /// A store of result documents, shared by all threads of this process.
@@ -28,6 +33,17 @@ pub(crate) struct ResultStore {
 }
 
 impl ResultStore {
+    fn of(inner: Arc<dyn backend::ResultStore>, url: String, raw_url: String, is_local: bool) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        Self {
+            inner: Homebound::new(inner, "result store"),
+            url,
+            raw_url,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            is_local,
+        }
+    }
+
     /// The store itself.
     pub(crate) fn store(&self) -> Outcome<&Arc<dyn backend::ResultStore>> {
         self.inner.here()
@@ -63,16 +79,42 @@ impl ResultStore {
     #[new]
     #[pyo3(signature = (url, options = None))]
     fn new(py: Python<'_>, url: &str, options: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        static SERIAL: AtomicU64 = AtomicU64::new(1);
-        let parsed = broker_url(py, url, options).or_raise(py)?;
+        let parsed = url::broker_url(py, url, options).or_raise(py)?;
         let inner = backend::open(&parsed).or_raise(py)?;
-        Ok(Self {
-            inner: Homebound::new(inner, "result store"),
-            url: parsed.redacted(),
-            is_local: is_local(&parsed),
-            raw_url: parsed.with_options(),
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
-        })
+        let is_local = url::is_local(&parsed);
+        Ok(Self::of(
+            inner,
+            parsed.redacted(),
+            parsed.with_options(),
+            is_local,
+        ))
+    }
+
+    /// Opens a store that sends results over a broker to the queues of who asked for them.
+    ///
+    /// `queue_expires_ms` is the time after which the server deletes a client's unused queue.
+    #[staticmethod]
+    #[expect(clippy::too_many_arguments, reason = "a broker, and how results are sent")]
+    #[pyo3(signature = (broker_url, options, *, content_type, content_encoding, persistent, queue_expires_ms))]
+    fn rpc(
+        py: Python<'_>,
+        broker_url: &str,
+        options: Option<&Bound<'_, PyAny>>,
+        content_type: String,
+        content_encoding: String,
+        persistent: bool,
+        queue_expires_ms: Option<u64>,
+    ) -> PyResult<Self> {
+        let broker = url::broker_url(py, broker_url, options).or_raise(py)?;
+        let post = Post {
+            content_type,
+            content_encoding,
+            is_persistent: persistent,
+            queue_expires_ms,
+        };
+        let inner = rpc::store(&broker, post).or_raise(py)?;
+        // No broker carries these: they are messages of their own.
+        Ok(Self::of(inner, "rpc://".to_owned(), "rpc://".to_owned(), false))
     }
 
     /// The URL without its password.
@@ -112,7 +154,9 @@ impl ResultStore {
 
     /// Stores a document and wakes who waits for it. A stored success stays.
     #[expect(clippy::too_many_arguments, reason = "the fields of a stored document")]
-    #[pyo3(signature = (task_id, document, is_final, expires_s, wait_s, /))]
+    ///
+    /// `reply` is queue and correlation id of the caller, for a store that sends results.
+    #[pyo3(signature = (task_id, document, is_final, expires_s, wait_s, /, reply = None))]
     fn put(
         &self,
         py: Python<'_>,
@@ -121,6 +165,7 @@ impl ResultStore {
         is_final: bool,
         expires_s: Option<u64>,
         wait_s: f64,
+        reply: Option<(String, String)>,
     ) -> PyResult<()> {
         let document = Bytes::copy_from_slice(document);
         let put = Put {
@@ -128,6 +173,10 @@ impl ResultStore {
             document,
             is_final,
             expires_s,
+            reply: reply.map(|(queue, correlation_id)| Reply {
+                queue,
+                correlation_id,
+            }),
         };
         self.whole(py, wait_s, move |store, deadline| store.put(vec![put], deadline))
     }
@@ -138,6 +187,12 @@ impl ResultStore {
         self.whole(py, wait_s, move |store, deadline| {
             store.forget(&task_id, deadline)
         })
+    }
+
+    /// Sees to it that results sent to a queue reach this process.
+    #[pyo3(signature = (queue, wait_s, /))]
+    fn listen(&self, py: Python<'_>, queue: String, wait_s: f64) -> PyResult<()> {
+        self.whole(py, wait_s, move |store, deadline| store.listen(&queue, deadline))
     }
 
     /// Listens for the documents of a task; the current one comes first.
@@ -185,11 +240,176 @@ impl ResultStore {
         })
     }
 
+    /// Whether the store joins chords.
+    #[getter]
+    fn has_chords(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.store().or_raise(py)?.chords().is_some())
+    }
+
+    /// Says how many parts a chord waits for.
+    #[pyo3(signature = (group_id, size, expires_s, wait_s, /))]
+    fn set_chord_size(
+        &self,
+        py: Python<'_>,
+        group_id: String,
+        size: u64,
+        expires_s: Option<u64>,
+        wait_s: f64,
+    ) -> PyResult<()> {
+        self.whole(py, wait_s, move |store, deadline| {
+            joining(store)?.set_chord_size(&group_id, size, expires_s, deadline)
+        })
+    }
+
+    /// Lets a chord wait for more parts.
+    #[pyo3(signature = (group_id, more, expires_s, wait_s, /))]
+    fn add_to_chord(
+        &self,
+        py: Python<'_>,
+        group_id: String,
+        more: u64,
+        expires_s: Option<u64>,
+        wait_s: f64,
+    ) -> PyResult<()> {
+        self.whole(py, wait_s, move |store, deadline| {
+            joining(store)?.add_to_chord(&group_id, more, expires_s, deadline)
+        })
+    }
+
+    /// Counts a part of a chord. Returns what became of the chord (`open`, `taken`, `done` or
+    /// `complete`) and, when it is complete, all its parts: who gets those sends the body.
+    #[expect(clippy::too_many_arguments, reason = "the fields of a part")]
+    #[pyo3(signature = (group_id, task_id, position, content, is_ordered, expires_s, token, claim_s, wait_s, /))]
+    fn join_chord<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: String,
+        task_id: String,
+        position: Option<u64>,
+        content: &[u8],
+        is_ordered: bool,
+        expires_s: Option<u64>,
+        token: String,
+        claim_s: u64,
+        wait_s: f64,
+    ) -> PyResult<(&'static str, Vec<Bound<'py, PyBytes>>)> {
+        let part = Part {
+            group_id,
+            task_id,
+            position,
+            content: Bytes::copy_from_slice(content),
+            is_ordered,
+            expires_s,
+            token,
+            claim_s,
+        };
+        let join = self.whole(py, wait_s, move |store, deadline| {
+            joining(store)?.join(&part, deadline)
+        })?;
+        Ok(match join {
+            Join::Open => ("open", Vec::new()),
+            Join::Taken => ("taken", Vec::new()),
+            Join::Done => ("done", Vec::new()),
+            Join::Complete(parts) => {
+                let parts = parts.iter().map(|part| PyBytes::new(py, part));
+                ("complete", parts.collect())
+            }
+        })
+    }
+
+    /// Renews a claim before the body is sent; False: it is somebody else's now.
+    #[pyo3(signature = (group_id, token, claim_s, wait_s, /))]
+    fn keep_chord_claim(
+        &self,
+        py: Python<'_>,
+        group_id: String,
+        token: String,
+        claim_s: u64,
+        wait_s: f64,
+    ) -> PyResult<bool> {
+        self.whole(py, wait_s, move |store, deadline| {
+            joining(store)?.keep_claim(&group_id, &token, claim_s, deadline)
+        })
+    }
+
+    /// Deletes a chord whose body was sent; False: the claim was lost.
+    #[pyo3(signature = (group_id, token, done_s, wait_s, /))]
+    fn close_chord(
+        &self,
+        py: Python<'_>,
+        group_id: String,
+        token: String,
+        done_s: u64,
+        wait_s: f64,
+    ) -> PyResult<bool> {
+        self.whole(py, wait_s, move |store, deadline| {
+            joining(store)?.close_chord(&group_id, &token, done_s, deadline)
+        })
+    }
+
+    /// Lets no further part of a chord that has failed do anything.
+    #[pyo3(signature = (group_id, wait_s, /))]
+    fn fail_chord(&self, py: Python<'_>, group_id: String, wait_s: f64) -> PyResult<()> {
+        self.whole(py, wait_s, move |store, deadline| {
+            joining(store)?.fail_chord(&group_id, deadline)
+        })
+    }
+
+    /// Subscribes without waiting: `bell` rings `token` when the subscription is there.
+    #[pyo3(signature = (task_id, wait_s, bell, token, /))]
+    fn post_subscribe(
+        &self,
+        py: Python<'_>,
+        task_id: String,
+        wait_s: f64,
+        bell: &Bound<'_, Bell>,
+        token: u64,
+    ) -> PyResult<Errand> {
+        let (store, deadline) = (Arc::clone(self.store().or_raise(py)?), waits::deadline(wait_s));
+        let errand = Errand::new(bell.get().wake(token));
+        let answer = errand.answer();
+        errands::run(move || match store.subscribe(&task_id, false, deadline) {
+            Ok(subscription) => {
+                answer.listens(subscription);
+                answer.done();
+            }
+            Err(error) => answer.fail(error),
+        })?;
+        Ok(errand)
+    }
+
+    /// Does as `listen` without waiting: `bell` rings `token` when results are heard.
+    #[pyo3(signature = (queue, wait_s, bell, token, /))]
+    fn post_listen(
+        &self,
+        py: Python<'_>,
+        queue: String,
+        wait_s: f64,
+        bell: &Bound<'_, Bell>,
+        token: u64,
+    ) -> PyResult<Errand> {
+        let (store, deadline) = (Arc::clone(self.store().or_raise(py)?), waits::deadline(wait_s));
+        let errand = Errand::new(bell.get().wake(token));
+        let answer = errand.answer();
+        errands::run(move || match store.listen(&queue, deadline) {
+            Ok(()) => answer.done(),
+            Err(error) => answer.fail(error),
+        })?;
+        Ok(errand)
+    }
+
     /// Deletes what has expired, where the store does not do that by itself; returns how many.
     #[pyo3(signature = (wait_s, /))]
     fn cleanup(&self, py: Python<'_>, wait_s: f64) -> PyResult<u64> {
         self.whole(py, wait_s, backend::ResultStore::cleanup)
     }
+}
+
+/// How a store joins chords.
+fn joining(store: &dyn backend::ResultStore) -> Result<&dyn ChordStore> {
+    store.chords().ok_or_else(|| Error::Unsupported {
+        feature: "joining chords on this result store".to_owned(),
+    })
 }
 
 /// The documents of one task in the order in which they were stored.
@@ -217,14 +437,49 @@ impl Subscription {
     }
 }
 
+/// How long a lost connection to the results may stay away while somebody waits: about as long as
+/// Celery tries by default.
+const LOST_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits in slices. A lost connection is told at the end of the whole wait, not at a slice's: it is
+/// mostly back before.
+fn wait_for_next(py: Python<'_>, inner: &dyn backend::Subscription, end: Deadline) -> Outcome<Option<Bytes>> {
+    let lost_until = Mutex::new(None);
+    waits::in_slices(py, end, |slice| match inner.next(slice) {
+        Err(error) if error.remedy() != Remedy::GiveUp && !end.has_passed() => {
+            let patience = || Deadline::after(LOST_PATIENCE);
+            if lost_until.lock().get_or_insert_with(patience).has_passed() {
+                return Err(error);
+            }
+            Ok(None)
+        }
+        told => {
+            *lost_until.lock() = None;
+            told
+        }
+    })
+}
+
 #[pymethods]
 impl Subscription {
     /// The next document, `None` when `wait_s` passed. Ctrl-C is let through.
     #[pyo3(signature = (wait_s, /))]
     fn next<'py>(&self, py: Python<'py>, wait_s: f64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let inner = self.open().or_raise(py)?;
-        let next = waits::in_slices(py, waits::deadline(wait_s), |slice| inner.next(slice)).or_raise(py)?;
+        let next = wait_for_next(py, &*inner, waits::deadline(wait_s)).or_raise(py)?;
         Ok(next.map(|document| PyBytes::new(py, &document)))
+    }
+
+    /// Has `bell` ring `token` whenever there is a document to take; False: it cannot be.
+    #[pyo3(signature = (bell, token, /))]
+    fn watch(&self, py: Python<'_>, bell: &Bound<'_, Bell>, token: u64) -> PyResult<bool> {
+        Ok(self.open().or_raise(py)?.watch(bell.get().wake(token)))
+    }
+
+    /// The next document that is here already, if there is one.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let taken = self.open().or_raise(py)?.take();
+        Ok(taken.map(|document| PyBytes::new(py, &document)))
     }
 
     /// Stops listening.

@@ -45,6 +45,7 @@ pub(crate) struct CallFields<'py> {
     properties: Vec<(String, String)>,
     exchange: Option<PyBackedStr>,
     routing_key: Option<PyBackedStr>,
+    mandatory: bool,
     callbacks: Option<Bound<'py, PyAny>>,
     errbacks: Option<Bound<'py, PyAny>>,
     chain: Option<Bound<'py, PyAny>>,
@@ -106,6 +107,7 @@ impl<'py> CallFields<'py> {
             "properties" => self.properties = members(dict(name, &value)?, name)?,
             "exchange" => self.exchange = text(name, &value)?,
             "routing_key" => self.routing_key = text(name, &value)?,
+            "mandatory" => self.mandatory = value.is_truthy()?,
             "callbacks" => self.callbacks = Some(value),
             "errbacks" => self.errbacks = Some(value),
             "chain" => self.chain = Some(value),
@@ -145,6 +147,7 @@ impl<'py> CallFields<'py> {
             extra_properties: &self.properties,
             exchange: self.exchange.as_deref(),
             routing_key: self.routing_key.as_deref(),
+            mandatory: self.mandatory,
         }
     }
 
@@ -197,7 +200,7 @@ fn append_part(out: &mut Vec<u8>, part: Option<&Bound<'_, PyAny>>, what: &str, s
 }
 
 /// What a call may say; kept equal to the table in `fill` by a test.
-pub(crate) const FIELDS: [&str; 31] = [
+pub(crate) const FIELDS: [&str; 32] = [
     "task_id",
     "eta",
     "expires",
@@ -225,6 +228,7 @@ pub(crate) const FIELDS: [&str; 31] = [
     "properties",
     "exchange",
     "routing_key",
+    "mandatory",
     "callbacks",
     "errbacks",
     "chain",

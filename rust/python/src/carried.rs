@@ -7,6 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::convert;
 use crate::errors::Outcome;
+use crate::packing;
 
 /// The headers.
 pub(crate) fn headers<'py>(py: Python<'py>, message: &Message) -> Outcome<Bound<'py, PyDict>> {
@@ -58,17 +59,15 @@ pub(crate) fn body<'py>(
     py: Python<'py>,
     message: &Message,
     compression: Option<&str>,
+    max_bytes: usize,
 ) -> Outcome<Bound<'py, PyAny>> {
-    if let Some(compression) = compression {
-        let feature = format!("a body compressed with {compression}");
-        return Err(Error::Unsupported { feature }.into());
-    }
+    let body = packing::unpacked(py, &message.body, compression, max_bytes)?;
     match message.properties.content_type.as_str() {
-        "application/json" => convert::from_json(py, &message.body),
-        "application/x-msgpack" => convert::from_msgpack(py, &message.body),
-        "application/data" => Ok(raw_body(py, message).into_any()),
+        "application/json" => convert::from_json(py, &body),
+        "application/x-msgpack" => convert::from_msgpack(py, &body),
+        "application/data" => Ok(PyBytes::new(py, &body).into_any()),
         "application/text" | "text/plain" => {
-            let text = PyString::from_encoded_object(raw_body(py, message).as_any(), Some(c"utf-8"), None)?;
+            let text = PyString::from_encoded_object(PyBytes::new(py, &body).as_any(), Some(c"utf-8"), None)?;
             Ok(text.into_any())
         }
         other => {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use celeriac_core::Result;
+use celeriac_core::compress::DEFAULT_MAX_BYTES;
 use celeriac_core::intake::Held;
 use celeriac_core::wire::message::Message;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::carried;
 use crate::errors::OrRaise;
+use crate::{carried, convert};
 
 /// A message leased to this worker: what it decides on, read from the headers without decoding
 /// the rest. `error` says why a message is malformed; every other field of a malformed one is
@@ -147,9 +149,19 @@ impl Delivery {
     }
 
     /// The decoded body. Raises `DecodeError`, `ContentDisallowed`.
-    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (max_bytes = DEFAULT_MAX_BYTES, /))]
+    fn body<'py>(&self, py: Python<'py>, max_bytes: usize) -> PyResult<Bound<'py, PyAny>> {
         let message = self.message().or_raise(py)?;
-        carried::body(py, message, self.held.peek.compression.as_deref()).or_raise(py)
+        carried::body(py, message, self.held.peek.compression.as_deref(), max_bytes).or_raise(py)
+    }
+
+    /// The same delivery as a message of protocol 2: `fields` are those of protocol 1 but for what
+    /// is in `body`. Settling one settles both. Raises `DecodeError`, `EncodeError`.
+    fn translated(&self, py: Python<'_>, fields: &Bound<'_, PyDict>, body: &[u8]) -> PyResult<Self> {
+        let fields = convert::to_json(fields.as_any(), "fields").or_raise(py)?;
+        let body = Bytes::copy_from_slice(body);
+        let held = self.held.translated(&fields, body).or_raise(py)?;
+        Ok(Self::new(Arc::new(held)))
     }
 
     fn __repr__(&self) -> String {

@@ -1,6 +1,5 @@
 //! The intake for Python: one thread fetches batches, detached while it waits.
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use pyo3::prelude::*;
 
 use crate::backend::ResultStore;
 use crate::delivery::Delivery;
+use crate::descriptor::number_of;
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
 use crate::links::ChildEvent;
@@ -86,10 +86,12 @@ impl Intake {
 #[pymethods]
 impl Intake {
     /// Opens an intake over the queues of a broker. No I/O happens and no thread runs before
-    /// `start`. `prefetch` 0 is unlimited (65,535). Raises `ImproperlyConfigured`.
+    /// `start`. `prefetch` 0 is unlimited (65,535). What is due within `eta_horizon_s` (by default
+    /// 600, on RabbitMQ 5) waits in the timer, at most `eta_room` deliveries (10,000); all others
+    /// in the broker. Raises `ImproperlyConfigured`.
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[new]
-    #[pyo3(signature = (url, options, queues, *, node, prefetch, results, eta_horizon_s = 600.0))]
+    #[pyo3(signature = (url, options, queues, *, node, prefetch, results, eta_horizon_s = None, eta_room = None))]
     fn new(
         py: Python<'_>,
         url: &str,
@@ -98,15 +100,18 @@ impl Intake {
         node: String,
         prefetch: usize,
         results: Option<&ResultStore>,
-        eta_horizon_s: f64,
+        eta_horizon_s: Option<f64>,
+        eta_room: Option<usize>,
     ) -> PyResult<Self> {
         logs::install();
         let open = || {
             let url = broker_url(py, url, options)?;
+            let defaults = Config::default();
             let config = Config {
                 prefetch,
-                eta_horizon_s,
-                ..Config::default()
+                eta_horizon_s: eta_horizon_s.unwrap_or_else(|| broker::default_eta_horizon_s(url.scheme())),
+                eta_room: eta_room.unwrap_or(defaults.eta_room),
+                ..defaults
             };
             let consumer_config = ConsumerConfig {
                 node,
@@ -125,9 +130,14 @@ impl Intake {
 
     /// A descriptor for `signal.set_wakeup_fd`: a signal then ends `next_events` at once.
     #[getter]
-    fn wakeup_fd(&self, py: Python<'_>) -> PyResult<i32> {
+    fn wakeup_fd(&self, py: Python<'_>) -> PyResult<i64> {
         let intake = self.here().or_raise(py)?;
-        Ok(intake.wakeup_fd().as_raw_fd())
+        Ok(number_of(intake.wakeup_fd()))
+    }
+
+    /// Ends `next_events` at once; from any thread.
+    fn wake(&self, py: Python<'_>) -> PyResult<()> {
+        self.here().map(|intake| intake.wake()).or_raise(py)
     }
 
     /// How many deliveries are not settled at the broker.
@@ -202,6 +212,7 @@ impl Intake {
                 document: Bytes::copy_from_slice(document),
                 is_final,
                 expires_s,
+                reply: None,
             }),
             (Some(_), None) => return Err(PyValueError::new_err("a document needs a delivery with an id")),
             (None, _) => None,
@@ -224,12 +235,12 @@ impl Intake {
         Ok(flushed.or_raise(py)?.is_some())
     }
 
-    /// Hands a delivery out again at a moment of the wall clock (ms since the epoch).
+    /// Hands a delivery out again at a moment of the wall clock (ms since the epoch). False: the
+    /// broker keeps it until then, and it comes as a new one.
     #[pyo3(signature = (delivery, unix_ms, /))]
-    fn delay_until(&self, py: Python<'_>, delivery: &Delivery, unix_ms: u64) -> PyResult<()> {
+    fn delay_until(&self, py: Python<'_>, delivery: &Delivery, unix_ms: u64) -> PyResult<bool> {
         let intake = self.here().or_raise(py)?;
-        intake.delay_until(Arc::clone(delivery.held()), unix_ms);
-        Ok(())
+        Ok(intake.delay_until(Arc::clone(delivery.held()), unix_ms))
     }
 
     /// Takes the deliveries of a task out of the timer; they are still to be settled.

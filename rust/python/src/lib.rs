@@ -1,9 +1,11 @@
 //! The Python module `celeriac._core`: argument, core call, conversion, and nothing else.
 
 mod backend;
+mod bell;
 mod call;
 mod carried;
 mod codec;
+mod control;
 mod convert;
 mod delivery;
 mod descriptor;
@@ -14,6 +16,7 @@ mod home;
 mod intake;
 mod links;
 mod logs;
+mod packing;
 mod parts;
 mod publisher;
 mod template;
@@ -33,9 +36,13 @@ mod _core {
     #[pymodule_export]
     use crate::backend::{ResultStore, Subscription};
     #[pymodule_export]
+    use crate::bell::{Bell, Errand};
+    #[pymodule_export]
     use crate::codec::{
         decode_json, decode_msgpack, encode_json, encode_msgpack, parse_iso_ms, safe_repr, set_json_hooks,
     };
+    #[pymodule_export]
+    use crate::control::Mailbox;
     #[pymodule_export]
     use crate::delivery::Delivery;
     #[pymodule_export]
@@ -47,6 +54,8 @@ mod _core {
     #[pymodule_export]
     use crate::logs::take_logs;
     #[pymodule_export]
+    use crate::packing::{compress_bytes, decompress_bytes};
+    #[pymodule_export]
     use crate::parts::envelope_of_parts;
     #[pymodule_export]
     use crate::publisher::Publisher;
@@ -55,5 +64,5 @@ mod _core {
     #[pymodule_export]
     use crate::url::{check_url, options_without_effect, redacted};
     #[pymodule_export]
-    use crate::window::Window;
+    use crate::window::{Unsent, Window};
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::Error;
+use celeriac_core::compress::DEFAULT_MAX_BYTES;
 use celeriac_core::links::{self, MAX_FRAME_BYTES, Next, ParentLink, Report};
 use celeriac_core::time::Deadline;
 use celeriac_core::wire::headers::Peek;
@@ -122,7 +123,7 @@ impl ChildLink {
     /// What the child says becomes events of `intake`, under the number `slot`.
     #[new]
     #[pyo3(signature = (intake, slot, fd))]
-    fn new(py: Python<'_>, intake: &Intake, slot: u64, fd: i32) -> PyResult<Self> {
+    fn new(py: Python<'_>, intake: &Intake, slot: u64, fd: i64) -> PyResult<Self> {
         let intake = intake.here().or_raise(py)?;
         let link = intake.link(slot, stream_of(fd)?).or_raise(py)?;
         Ok(Self { link })
@@ -173,7 +174,7 @@ impl ChildChannel {
     /// Takes the descriptor over. To be made in the child, after the fork.
     #[new]
     #[pyo3(signature = (fd))]
-    fn new(py: Python<'_>, fd: i32) -> PyResult<Self> {
+    fn new(py: Python<'_>, fd: i64) -> PyResult<Self> {
         logs::install();
         let channel = links::ChildChannel::new(stream_of(fd)?, MAX_FRAME_BYTES).or_raise(py)?;
         Ok(Self { channel })
@@ -332,8 +333,9 @@ impl Job {
     }
 
     /// The decoded body. Raises `DecodeError`, `ContentDisallowed`.
-    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        carried::body(py, &self.job.message, self.compression()).or_raise(py)
+    #[pyo3(signature = (max_bytes = DEFAULT_MAX_BYTES, /))]
+    fn body<'py>(&self, py: Python<'py>, max_bytes: usize) -> PyResult<Bound<'py, PyAny>> {
+        carried::body(py, &self.job.message, self.compression(), max_bytes).or_raise(py)
     }
 
     fn __repr__(&self) -> String {

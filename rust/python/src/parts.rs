@@ -23,13 +23,15 @@ pub(crate) fn letter_of_parts(
 ) -> Outcome<Letter> {
     let py = body.py();
     let headers = as_dict(py, headers)?;
+    let (properties, mandatory) = properties_of(properties)?;
     let task_id = match headers.get_item("id")? {
         Some(id) => id.str()?.to_string(),
-        None => String::new(),
+        // Messages of protocol 1 name it in their body only.
+        None => properties.correlation_id.clone().unwrap_or_default(),
     };
     let message = Message {
         headers: Bytes::from(convert::to_json(headers.as_any(), "headers")?),
-        properties: properties_of(properties)?,
+        properties,
         body: Bytes::copy_from_slice(body.as_bytes()),
     };
     Ok(Letter {
@@ -40,6 +42,7 @@ pub(crate) fn letter_of_parts(
                 exchange,
                 routing_key,
             },
+            mandatory,
         },
     })
 }
@@ -59,7 +62,9 @@ pub(crate) fn envelope_of_parts<'py>(
     Ok(PyBytes::new(py, &envelope::encode(&letter.outgoing)))
 }
 
-fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<Properties> {
+/// The properties, and whether a queue must take the message, which is no property of it.
+fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<(Properties, bool)> {
+    let mut mandatory = false;
     let mut properties = Properties {
         content_type: "application/json".to_owned(),
         content_encoding: "utf-8".to_owned(),
@@ -73,14 +78,16 @@ fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<Properties> {
     };
     for pair in as_dict(given.py(), given)?.items() {
         let (name, value): (PyBackedStr, Bound<'_, PyAny>) = pair.extract()?;
-        if !value.is_none() {
+        if &*name == "mandatory" {
+            mandatory = value.is_truthy()?;
+        } else if !value.is_none() {
             fill(&mut properties, &name, &value)?;
         }
     }
     if properties.delivery_tag.is_empty() {
         properties.delivery_tag = Uuid::new_v4().to_string();
     }
-    Ok(properties)
+    Ok((properties, mandatory))
 }
 
 fn fill(properties: &mut Properties, name: &str, value: &Bound<'_, PyAny>) -> Outcome<()> {

@@ -8,12 +8,15 @@ use celeriac_core::broker;
 use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::ledger::Ledger;
 use celeriac_core::time::Deadline;
+use celeriac_core::wake::Wake;
 use celeriac_core::{Error, Result};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::backend::{ResultStore, Subscription};
+use crate::bell::{Bell, Errand};
+use crate::errands;
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
 use crate::parts::letter_of_parts;
@@ -31,7 +34,7 @@ pub(crate) struct Publisher {
     url: String,
     serial: u64,
     is_local: bool,
-    declared: Mutex<HashSet<QueueSpec>>,
+    declared: Arc<Mutex<HashSet<QueueSpec>>>,
     /// Serial of the result store asked about last, doubled, plus one if messages carry its
     /// subscriptions.
     carried: AtomicU64,
@@ -51,7 +54,7 @@ impl Publisher {
             url: parsed.redacted(),
             is_local: is_local(&parsed),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
-            declared: Mutex::default(),
+            declared: Arc::default(),
             carried: AtomicU64::new(0),
         })
     }
@@ -110,6 +113,53 @@ impl Publisher {
             .or_raise(py)?;
         let results = results.map(Bound::get);
         self.send_and_wait(py, letter, results, deadline).or_raise(py)
+    }
+
+    /// Publishes as `publish`, and does not wait: `bell` rings `token` when the answer is there.
+    #[expect(clippy::too_many_arguments, reason = "one crossing per message")]
+    #[pyo3(signature = (template, args, kwargs, call, results, wait_s, bell, token, /))]
+    fn post(
+        &self,
+        py: Python<'_>,
+        template: &Bound<'_, Template>,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        call: Option<&Bound<'_, PyDict>>,
+        results: Option<&Bound<'_, ResultStore>>,
+        wait_s: f64,
+        bell: &Bound<'_, Bell>,
+        token: u64,
+    ) -> PyResult<Errand> {
+        let template = template.get();
+        let letter = template.letter(args, kwargs, call).or_raise(py)?;
+        let queues = template.undeclared(self.serial);
+        let results = results.map(Bound::get);
+        self.hand_over(py, letter, queues, results, wait_s, bell.get().wake(token))
+            .or_raise(py)
+    }
+
+    /// Publishes as `publish_parts`, and does not wait: see `post`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a message")]
+    #[pyo3(signature = (headers, properties, body, exchange, routing_key, declare, results, wait_s, bell, token, /))]
+    fn post_parts(
+        &self,
+        py: Python<'_>,
+        headers: &Bound<'_, PyAny>,
+        properties: &Bound<'_, PyAny>,
+        body: &Bound<'_, PyBytes>,
+        exchange: String,
+        routing_key: String,
+        declare: &Bound<'_, PyAny>,
+        results: Option<&Bound<'_, ResultStore>>,
+        wait_s: f64,
+        bell: &Bound<'_, Bell>,
+        token: u64,
+    ) -> PyResult<Errand> {
+        let letter = letter_of_parts(headers, properties, body, (exchange, routing_key)).or_raise(py)?;
+        let queues = queue_specs(declare).or_raise(py)?;
+        let results = results.map(Bound::get);
+        self.hand_over(py, letter, &queues, results, wait_s, bell.get().wake(token))
+            .or_raise(py)
     }
 
     /// A window through which many messages are in flight at once, bounded by number and bytes.
@@ -219,6 +269,60 @@ impl Publisher {
             Some((_, error)) => Err(error.into()),
             None => Ok(subscription.map(Subscription::new)),
         }
+    }
+
+    /// Hands a message over. What may wait (declaring, subscribing, a local file) is done by a
+    /// thread of its own; mostly there is nothing of that.
+    #[expect(clippy::too_many_arguments, reason = "one crossing per message")]
+    fn hand_over(
+        &self,
+        py: Python<'_>,
+        letter: Letter,
+        queues: &[QueueSpec],
+        results: Option<&ResultStore>,
+        wait_s: f64,
+        wake: Wake,
+    ) -> Outcome<Errand> {
+        let deadline = waits::deadline(wait_s);
+        let publisher = Arc::clone(self.here()?);
+        let carries = results.is_some_and(|results| self.carries(&*publisher, results));
+        let store = results.map(ResultStore::store).transpose()?.cloned();
+        let undeclared: Vec<QueueSpec> = {
+            let declared = self.declared.lock();
+            queues
+                .iter()
+                .filter(|queue| !declared.contains(*queue))
+                .cloned()
+                .collect()
+        };
+        let is_quick = !self.is_local && undeclared.is_empty() && (store.is_none() || carries);
+        let errand = Errand::new(wake);
+        let (answer, declared) = (errand.answer(), Arc::clone(&self.declared));
+        let work = move || {
+            let answered = Arc::clone(&answer);
+            let sent = answer.start(move |ledger| {
+                for queue in undeclared {
+                    publisher.declare(&queue, deadline)?;
+                    declared.lock().insert(queue);
+                }
+                let Letter { task_id, outgoing } = letter;
+                if let Some(store) = store {
+                    answered.listens(store.subscribe(&task_id, carries, deadline)?);
+                }
+                let receipt = ledger.enter(task_id.as_str().into(), outgoing.message.body.len(), deadline)?;
+                publisher.send(outgoing, carries.then_some(task_id.as_str()), receipt, deadline);
+                Ok(())
+            });
+            if let Err(error) = sent {
+                answer.fail(error);
+            }
+        };
+        if is_quick {
+            py.detach(work);
+        } else {
+            errands::run(work).map_err(PyErr::from)?;
+        }
+        Ok(errand)
     }
 
     /// Whether a message may subscribe to its result on the same connection.

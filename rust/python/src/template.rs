@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use celeriac_core::broker::topology::QueueSpec;
+use celeriac_core::compress::Method;
 use celeriac_core::wire::envelope;
 use celeriac_core::wire::message::{Outgoing, Target};
 use celeriac_core::wire::template::{Repr, Task, Template as WireTemplate};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::call::CallFields;
 use crate::convert::{self, ReprLimits, Shown, Style};
 use crate::errors::{OrRaise, Outcome};
+use crate::packing::{self, method_named};
 use crate::topology::queue_specs;
 use crate::url::{as_dict, members};
 
@@ -25,6 +27,7 @@ use crate::url::{as_dict, members};
 pub(crate) struct Template {
     wire: WireTemplate,
     style: Style,
+    compression: Option<Method>,
     repr: ReprLimits,
     /// To be declared before the first publish.
     queues: Vec<QueueSpec>,
@@ -50,7 +53,7 @@ impl Template {
     #[pyo3(signature = (
         *, task, origin, exchange, routing_key, declare = None, serializer = "json", reply_to = "",
         shadow = None, timelimit = None, ignore_result = Some(false), delivery_mode = 2, priority = None,
-        headers = None, repr_max_chars = 1024, repr_max_levels = 3,
+        headers = None, repr_max_chars = 1024, repr_max_levels = 3, compression = None,
     ))]
     fn new(
         py: Python<'_>,
@@ -69,7 +72,9 @@ impl Template {
         headers: Option<&Bound<'_, PyAny>>,
         repr_max_chars: usize,
         repr_max_levels: usize,
+        compression: Option<&str>,
     ) -> PyResult<Self> {
+        let compression = compression.map(method_named).transpose()?;
         let (style, content_type, content_encoding) = match serializer {
             "json" => (Style::Json, "application/json", "utf-8"),
             "msgpack" => (Style::Msgpack, "application/x-msgpack", "binary"),
@@ -95,11 +100,13 @@ impl Template {
                 routing_key,
             },
             headers: headers_of(headers).or_raise(py)?,
+            compression: compression.map(|method| method.content_type().to_owned()),
         };
         let queues = declare.map_or(Ok(Vec::new()), queue_specs).or_raise(py)?;
         Ok(Self {
             wire: WireTemplate::new(task),
             style,
+            compression,
             repr: ReprLimits {
                 max_chars: repr_max_chars,
                 max_levels: repr_max_levels,
@@ -200,7 +207,10 @@ impl Template {
         body.extend_from_slice(between);
         fields.append_embed(&mut body, self.style)?;
         body.extend_from_slice(close);
-        Ok(Bytes::from(body))
+        Ok(Bytes::from(match self.compression {
+            Some(method) => packing::compress(args.py(), method, &body)?,
+            None => body,
+        }))
     }
 
     /// What people see of the arguments, unless the caller brings a text of its own.

@@ -57,7 +57,7 @@ fn fill(spec: &mut QueueSpec, key: &str, value: &Bound<'_, PyAny>) -> Outcome<()
     Ok(())
 }
 
-fn exchange_type(name: &str) -> Outcome<ExchangeType> {
+pub(crate) fn exchange_type(name: &str) -> Outcome<ExchangeType> {
     ExchangeType::from_name(name).ok_or_else(|| {
         let detail = format!("unknown exchange type {name:?}; known: direct, topic, fanout, headers");
         Error::BadUrl { detail }.into()

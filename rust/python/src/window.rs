@@ -1,10 +1,13 @@
 //! Windows: many messages in flight, every failure reported by task id.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use celeriac_core::Error;
 use celeriac_core::ledger::{Ledger, Receipt};
 use celeriac_core::time::Deadline;
+use celeriac_core::wire::message::Outgoing;
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
@@ -15,12 +18,62 @@ use crate::template::{Letter, Template};
 use crate::topology::queue_specs;
 use crate::waits;
 
+/// A message that a window could not get confirmed, to be sent once more.
+#[pyclass(frozen, module = "celeriac._core")]
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    task_id: Arc<str>,
+    outgoing: Outgoing,
+}
+
+#[pymethods]
+impl Unsent {
+    /// Id of the task.
+    #[getter]
+    fn task_id(&self) -> &str {
+        &self.task_id
+    }
+}
+
+/// Copies of the messages that may have to be sent once more (their bytes are shared, not copied).
+#[derive(Debug, Default)]
+struct Kept {
+    messages: HashMap<Arc<str>, Outgoing>,
+    bytes: usize,
+    /// Looked through when there are more messages, or more bytes, than this.
+    tidy_above: (usize, usize),
+}
+
+impl Kept {
+    fn add(&mut self, task_id: &Arc<str>, outgoing: &Outgoing) {
+        self.bytes += outgoing.message.body.len();
+        self.messages.insert(Arc::clone(task_id), outgoing.clone());
+    }
+
+    fn retain_unsettled(&mut self, ledger: &Ledger) {
+        let unsettled = ledger.unsettled();
+        self.messages.retain(|task_id, _| unsettled.contains(task_id));
+        let bodies = self.messages.values().map(|one| one.message.body.len());
+        self.bytes = bodies.sum();
+    }
+
+    fn is_much(&self) -> bool {
+        self.messages.len() > self.tidy_above.0 || self.bytes > self.tidy_above.1
+    }
+}
+
+/// A failure as Python gets it: the task's id, why, and the message.
+type Failure<'py> = (String, Bound<'py, PyAny>, Option<Unsent>);
+
 /// A bounded window of one publisher.
 #[pyclass(frozen, module = "celeriac._core")]
 #[derive(Debug)]
 pub(crate) struct Window {
     publisher: Py<Publisher>,
     ledger: Arc<Ledger>,
+    kept: Mutex<Kept>,
+    /// A full window, in messages and bytes.
+    full: (usize, usize),
 }
 
 impl Window {
@@ -29,6 +82,8 @@ impl Window {
         Self {
             publisher,
             ledger: Ledger::new(max_messages.max(1), max_bytes),
+            kept: Mutex::default(),
+            full: (max_messages.max(64), max_bytes),
         }
     }
 
@@ -36,9 +91,25 @@ impl Window {
     fn send(&self, py: Python<'_>, letter: Letter, deadline: Deadline) -> Outcome<()> {
         let publisher = self.publisher.get().here()?;
         let Letter { task_id, outgoing } = letter;
-        let receipt = self.enter(py, &task_id.into(), outgoing.message.body.len(), deadline)?;
+        let task_id: Arc<str> = task_id.into();
+        let receipt = self.enter(py, &task_id, outgoing.message.body.len(), deadline)?;
+        self.keep(&task_id, &outgoing);
         py.detach(|| publisher.send(outgoing, None, receipt, deadline));
         Ok(())
+    }
+
+    /// Keeps a copy of what is in the ledger already: a thread that tidies up meanwhile sees it.
+    fn keep(&self, task_id: &Arc<str>, outgoing: &Outgoing) {
+        let mut kept = self.kept.lock();
+        kept.add(task_id, outgoing);
+        if kept.is_much() {
+            kept.retain_unsettled(&self.ledger);
+            // What is left may all have failed: looking again after each message would take long.
+            kept.tidy_above = (
+                kept.messages.len().saturating_mul(2).max(self.full.0),
+                kept.bytes.saturating_mul(2).max(self.full.1),
+            );
+        }
     }
 
     fn enter(
@@ -125,19 +196,46 @@ impl Window {
         self.send(py, letter, deadline).or_raise(py)
     }
 
-    /// Waits, detached, until every message is confirmed or has failed; returns the failures since
-    /// the last flush as `(task_id, exception)`. What is unconfirmed after `wait_s` seconds is among
-    /// them: it may be queued.
+    /// Hands a message over once more, under its task's id.
+    #[pyo3(signature = (unsent, wait_s, /))]
+    fn resend(&self, py: Python<'_>, unsent: &Bound<'_, Unsent>, wait_s: f64) -> PyResult<()> {
+        let unsent = unsent.get();
+        let mut outgoing = unsent.outgoing.clone();
+        // The first copy may have arrived; two with one tag would share one lease on Redis.
+        outgoing.message.properties.delivery_tag = uuid::Uuid::new_v4().to_string();
+        let letter = Letter {
+            task_id: unsent.task_id.to_string(),
+            outgoing,
+        };
+        self.send(py, letter, waits::deadline(wait_s)).or_raise(py)
+    }
+
+    /// Waits, detached, until every message is confirmed or has failed, or `wait_s` seconds are
+    /// over; returns whether none is in flight.
     #[pyo3(signature = (wait_s, /))]
-    fn flush<'py>(&self, py: Python<'py>, wait_s: f64) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+    fn wait(&self, py: Python<'_>, wait_s: f64) -> PyResult<bool> {
+        is_empty(py, &self.ledger, waits::deadline(wait_s)).or_raise(py)
+    }
+
+    /// Waits, detached, until every message is confirmed or has failed; returns the failures since
+    /// the last flush as `(task_id, exception, message)`. What is unconfirmed after `wait_s` seconds
+    /// is among them: it may be queued.
+    #[pyo3(signature = (wait_s, /))]
+    fn flush<'py>(&self, py: Python<'py>, wait_s: f64) -> PyResult<Vec<Failure<'py>>> {
         if !is_empty(py, &self.ledger, waits::deadline(wait_s)).or_raise(py)? {
             self.ledger.give_up(waits::whole_ms(wait_s));
         }
+        let mut kept = self.kept.lock();
         let failed = self.ledger.take_failed();
         let report = |(task_id, error): (Arc<str>, Error)| {
             let exception = Fault::from(error).into_exception(py).into_value(py);
-            (task_id.to_string(), exception.into_bound(py).into_any())
+            let name = task_id.to_string();
+            let outgoing = kept.messages.remove(&task_id);
+            let unsent = outgoing.map(|outgoing| Unsent { task_id, outgoing });
+            (name, exception.into_bound(py).into_any(), unsent)
         };
-        Ok(failed.into_iter().map(report).collect())
+        let failures = failed.into_iter().map(report).collect();
+        kept.retain_unsettled(&self.ledger);
+        Ok(failures)
     }
 }

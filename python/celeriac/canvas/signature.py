@@ -11,6 +11,8 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from celeriac._current import get_current_app
+from celeriac.canvas import stamping
+from celeriac.canvas.compose import compose
 from celeriac.nodenames import new_id
 from celeriac.reprs import reprcall
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="Signature")
 #: Options that a later call does not override.
-_KEPT = frozenset({"group_id"})
+KEPT_OPTIONS = frozenset({"group_id", "stamped_headers"})
 _COMPOSED = {
     "celery.chain": "chain",
     "celery.group": "group",
@@ -133,6 +135,24 @@ class Signature(dict[str, Any]):
         return self._type.app if self._type is not None else get_current_app()
 
     @property
+    def app_given(self) -> Any:
+        """The application it was made with; None if it was made with none."""
+        return self._app
+
+    @property
+    def app_known(self) -> Any:
+        """The application it was made with, or that of its task; None if it is any."""
+        return self._app if self._app is not None else getattr(self._type, "app", None)
+
+    def of(self, sig: Any) -> Any:
+        """Make a signature of what may be a dictionary, for the same application.
+
+        Returns:
+            The signature.
+        """
+        return sig if isinstance(sig, Signature) else maybe_signature(sig, app=self._app)
+
+    @property
     def type(self) -> Any:
         """The task.
 
@@ -201,6 +221,18 @@ class Signature(dict[str, Any]):
         return task_id
 
     @property
+    def root_id(self) -> str | None:
+        """The id of the task that began the workflow, where it is fixed."""
+        root_id: str | None = self.options.get("root_id")
+        return root_id
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the task that called it, where it is fixed."""
+        parent_id: str | None = self.options.get("parent_id")
+        return parent_id
+
+    @property
     def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
         """Makes handles to results of the task."""
         known = self.app.tasks.get(self["task"]) if self._type is None else self._type
@@ -248,6 +280,8 @@ class Signature(dict[str, Any]):
         Returns:
             A handle to its result.
         """
+        # Compat: an option of None is as if it was not given.
+        options = {key: value for key, value in options.items() if value is not None}
         args, kwargs, options = self._merge(args, kwargs, options)
         known = self.app.tasks.get(self["task"]) if self._type is None else self._type
         if known is not None:
@@ -255,6 +289,47 @@ class Signature(dict[str, Any]):
         if route_name is not None:
             options["route_name"] = route_name
         return self.app.send_task(self["task"], args, kwargs, **options)
+
+    async def adelay(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
+        """Send it, with these arguments put in front, without blocking the loop.
+
+        Returns:
+            A handle to its result.
+        """
+        return await self.aapply_async(partial_args, partial_kwargs)
+
+    async def aapply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send it, without blocking the loop; one thread sends all of a composition.
+
+        Args:
+            args: Arguments to put in front.
+            kwargs: Keyword arguments that override.
+            **options: Options that override.
+
+        Returns:
+            A handle to its result.
+        """
+        known = None
+        if type(self) is Signature:
+            known = self.app.tasks.get(self["task"]) if self._type is None else self._type
+        if known is None:
+            import asyncio  # noqa: PLC0415 - `import celeriac` stays quick
+
+            return await asyncio.to_thread(self.apply_async, args, kwargs, **options)
+        options = {key: value for key, value in options.items() if value is not None}
+        args, kwargs, options = self._merge(args, kwargs, options)
+        return await known.aapply_async(args, kwargs, **options)
+
+    def election(self) -> Any:
+        """Let the workers elect one among them, which sends it.
+
+        Returns:
+            A handle to its result.
+        """
+        app, result = self.app, self.clone().freeze()
+        action = self.clone(task_id=result.id, reply_to=app.thread_oid)
+        app.control.election(result.id, "task", action)
+        return result
 
     def _merge(
         self,
@@ -264,7 +339,7 @@ class Signature(dict[str, Any]):
         *,
         force: bool = False,
     ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        kept = _KEPT | frozenset(self.options.get("stamped_headers") or ())
+        kept = KEPT_OPTIONS | frozenset(self.options.get("stamped_headers") or ())
         given = {
             key: value
             for key, value in (options or {}).items()
@@ -351,7 +426,7 @@ class Signature(dict[str, Any]):
             "group_index": group_index,
         }
         for key, value in fields.items():
-            if value is not None and not (key in _KEPT and key in options):
+            if value is not None and not (key in KEPT_OPTIONS and key in options):
                 options[key] = value
         return self.AsyncResult(task_id)
 
@@ -411,11 +486,35 @@ class Signature(dict[str, Any]):
         return [self, *(each for sig in linked for each in sig.flatten_links())]
 
     def __or__(self, other: Any) -> Any:
-        message = (
-            "Chains are not supported by this version yet: "
-            f"{self!r} | {other!r}. Use link=, or call the tasks one by one."
-        )
-        raise NotImplementedError(message)
+        return compose(self, other)
+
+    def __ior__(self, other: Any) -> Any:
+        # A dictionary's `|=` would merge the two.
+        return compose(self, other)
+
+    def __invert__(self) -> Any:
+        return self.apply_async().get()
+
+    # Stamping it -------------------------------------------------------------------------------
+
+    def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
+        """Put stamps on it, and on what is linked to it.
+
+        Args:
+            visitor: A `StampingVisitor` that chooses them.
+            append_stamps: Whether a stamp that is there already becomes a list of both.
+            **headers: Stamps.
+
+        Returns:
+            The signature.
+        """
+        self.stamp_links(visitor, append_stamps, **headers)
+        chosen = visitor.on_signature(self, **headers) if visitor is not None else None
+        return self.set(**stamping.merged(self, headers, chosen, append=append_stamps))
+
+    def stamp_links(self, visitor: Any, append_stamps: bool = False, **headers: Any) -> None:  # noqa: FBT001, FBT002 - Celery's signature
+        """Put stamps on its callbacks and errbacks."""
+        stamping.stamp_links(self, visitor, headers, append=append_stamps)
 
     # Showing it --------------------------------------------------------------------------------
 

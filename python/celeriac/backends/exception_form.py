@@ -13,7 +13,8 @@ from typing import Any
 
 from celeriac import exceptions
 from celeriac.exceptions import EncodeError, SecurityError, class_from_wire, wire_module
-from celeriac.serialization import dumps, survives_pickling
+from celeriac.pickles import survives_pickling
+from celeriac.serialization import dumps
 
 _WRAPPER_MODULE = "celery.utils.serialization"
 

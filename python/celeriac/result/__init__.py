@@ -2,7 +2,8 @@
 
 from celeriac._current import task_join_will_block
 from celeriac.result.eager import EagerResult
-from celeriac.result.groups import GroupResult, ResultSet
+from celeriac.result.groups import GroupResult
+from celeriac.result.sets import ResultSet
 from celeriac.result.single import AsyncResult, ResultBase
 from celeriac.result.tuples import result_from_tuple
 from celeriac.result.waiting import (

@@ -71,6 +71,19 @@ class EagerResult(AsyncResult[R_co]):
             raise TimeoutError(message)
         return None  # type: ignore[return-value]  # an ignored or rejected task has no value
 
+    async def aget(  # type: ignore[override]
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 - as `get`
+        **_kwargs: Any,
+    ) -> R_co:
+        """Do as `get`: there is nothing to wait for.
+
+        Returns:
+            The value.
+        """
+        return self.get(timeout, propagate)
+
     wait = get  # type: ignore[assignment]
 
     def forget(self) -> None:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from celeriac import states
 from celeriac._current import app_or_default
-from celeriac.backends.base import parse_date
+from celeriac.backends.documents import parse_date
 from celeriac.broker import give_up
 from celeriac.exceptions import TimeoutError  # noqa: A004 - Celery's name
+from celeriac.result import awaiting
 from celeriac.result.tree import Tree
 from celeriac.result.waiting import assert_will_not_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import TypeVar
 
@@ -38,6 +39,13 @@ class ResultBase:
 
     #: The result of the task before this one in a chain.
     parent: Any = None
+    #: Whether it is a handle to many.
+    children_are_members = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known to be done, without asking."""
+        return False
 
 
 class AsyncResult(ResultBase, Tree, Generic[R_co]):
@@ -60,6 +68,7 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
     backend: Any = None
     #: Makes handles of result tuples (`celeriac.result.tuples` sets it).
     from_tuple: Any = None
+    _callbacks: Sequence[tuple[Any, Any]] = ()
 
     def __init__(
         self,
@@ -128,6 +137,8 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
             self._raise_parent_failure()
         meta = self._wait(timeout, interval, on_message, on_interval)
         if propagate and meta["status"] in PROPAGATE_STATES:
+            if follow_parents:
+                self._raise_failure_of_header()
             self._raise(meta, callback)
         if callback is not None:
             callback(self.id, meta["result"])
@@ -135,6 +146,44 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
         return value
 
     wait = get
+
+    async def aget(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 - as `get`
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        disable_sync_subtasks: bool = True,  # noqa: FBT001, FBT002
+        follow_parents: bool = True,  # noqa: FBT001, FBT002
+    ) -> R_co:
+        """Wait until the task is done, without blocking the loop, and return its value.
+
+        Args:
+            timeout: Seconds; None waits without end.
+            propagate: Whether the task's exception is raised (otherwise it is returned).
+            on_message: Called with each document that arrives, intermediate states included.
+            disable_sync_subtasks: Whether waiting inside of a task is an error.
+            follow_parents: Whether the failure of an earlier task of a chain is raised, too.
+
+        Returns:
+            The value; None at once if the result is ignored.
+
+        Raises:
+            TimeoutError: It did not come in time.
+        """  # noqa: DOC502 - raised by `final_document`
+        if self.ignored:
+            return None  # type: ignore[return-value]  # who ignores a result does not use it
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        follows = propagate and follow_parents and self.parent is not None
+        if follows:
+            await awaiting.in_thread(self._raise_parent_failure)
+        meta = await awaiting.final_document(self, timeout, on_message)
+        if propagate and meta["status"] in states.PROPAGATE_STATES:
+            if follows:
+                await awaiting.in_thread(self._raise_failure_of_header)
+            raise meta["result"]
+        value: R_co = meta["result"]
+        return value
 
     def _wait(
         self,
@@ -152,7 +201,7 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
             step_s = min(left_s, interval_s) if on_interval else left_s
             document = subscription.next(step_s)
             if document is not None:
-                meta: dict[str, Any] = self.backend.decode(document)
+                meta: dict[str, Any] = self.backend.meta_of(document)
                 if on_message is not None:
                     on_message({**meta, "task_id": self.id})
                 if meta["status"] in states.READY_STATES:
@@ -177,10 +226,45 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
             self.follow(self.backend.subscribe(self.id))
         return self._subscription
 
+    @property
+    def final(self) -> dict[str, Any] | None:
+        """The last document, once it is known here."""
+        return self._cache
+
+    @final.setter
+    def final(self, meta: dict[str, Any]) -> None:
+        self._keep(meta)
+
+    def lend_subscription(self) -> Any:
+        """Give the subscription to a coroutine that waits; another one needs its own.
+
+        Returns:
+            The subscription; None where there is none, or it is a parent process's.
+        """
+        if self._subscribed_in != os.getpid():
+            return None
+        lent, self._subscription = self._subscription, None
+        return lent
+
+    def take_back(self, subscription: Any) -> None:
+        """Keep a subscription for who waits next, or end it where nothing follows."""
+        if self._cache is None and self._subscription is None:
+            self.follow(subscription)
+        else:
+            subscription.close()
+
     def _raise_parent_failure(self) -> None:
         node = self.parent
         while node is not None:
             if isinstance(node, AsyncResult) and node.id != self.id:
+                node.maybe_throw()
+            node = node.parent
+
+    def _raise_failure_of_header(self) -> None:
+        # Only now that it is known to have failed: a header may have thousands of members.
+        node = self.parent
+        while node is not None:
+            if node.children_are_members:
                 node.maybe_throw()
             node = node.parent
 
@@ -205,6 +289,21 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
 
     maybe_reraise = maybe_throw
 
+    def throw(self, *args: Any, **kwargs: Any) -> None:
+        """Tell who was registered with `then` of an error of the caller's; raise it if nobody was.
+
+        Args:
+            *args: The exception; anything after it is ignored.
+            **kwargs: ``exc``: the same by name.
+        """
+        callbacks, self._callbacks = self._callbacks, ()
+        told = [on_error for _, on_error in callbacks if on_error is not None]
+        for on_error in told:
+            on_error(self)
+        exc = args[0] if args else kwargs.get("exc")
+        if exc is not None and not told:
+            raise exc
+
     # State -------------------------------------------------------------------------------------
 
     def _get_task_meta(self) -> dict[str, Any]:
@@ -213,9 +312,46 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
         meta: dict[str, Any] = self.backend.get_task_meta(self.id)
         return self._keep(meta) if meta["status"] in states.READY_STATES else meta
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known to be done, without asking."""
+        return self._cache is not None
+
+    def note(self, meta: dict[str, Any]) -> None:
+        """Take note of a document that was read for this handle."""
+        if meta["status"] in states.READY_STATES:
+            self._keep(meta)
+
+    def then(
+        self,
+        callback: Callable[[Any], Any],
+        on_error: Callable[[Any], Any] | None = None,
+        weak: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+    ) -> None:
+        """Call something once the task is known to be done: by `get`, `state` or the like.
+
+        Args:
+            callback: Called with this handle when the task has succeeded.
+            on_error: Called with it when the task has failed.
+            weak: Ignored.
+        """
+        del weak
+        self._callbacks = [*self._callbacks, (callback, on_error)]
+        if self._cache is not None:
+            self._tell(self._cache)
+
+    def _tell(self, meta: dict[str, Any]) -> None:
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback, on_error in callbacks:
+            called = callback if meta["status"] == states.SUCCESS else on_error
+            if called is not None:
+                called(self)
+
     def _keep(self, meta: dict[str, Any]) -> dict[str, Any]:
         self._cache = meta
         self._drop_subscription()
+        if self._callbacks:
+            self._tell(meta)
         return meta
 
     def _drop_subscription(self) -> None:
@@ -373,6 +509,34 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
         """
         self.app.control.revoke(
             self.id,
+            connection=connection,
+            terminate=terminate,
+            signal=signal,
+            reply=wait,
+            timeout=timeout,
+        )
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Any,
+        connection: Any = None,
+        terminate: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+        signal: str | None = None,
+        wait: bool = False,  # noqa: FBT001, FBT002
+        timeout: float | None = None,
+    ) -> Any:
+        """Tell the workers not to start tasks that carry stamps.
+
+        Args:
+            headers: Names of stamps, and their values.
+            connection: A connection to send through.
+            terminate: Whether to terminate those that run.
+            signal: The signal for that.
+            wait: Whether to wait for the workers' replies.
+            timeout: Seconds to wait for them.
+        """
+        self.app.control.revoke_by_stamped_headers(
+            headers,
             connection=connection,
             terminate=terminate,
             signal=signal,

@@ -1,15 +1,18 @@
 """Following a task to those that it has called.
 
 Source:
-    celery/result.py ``AsyncResult.iterdeps``, ``collect``, ``get_leaf`` (names and order).
+    celery/result.py ``AsyncResult.iterdeps``, ``collect``, ``get_leaf``, ``build_graph`` (names and
+    order).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celeriac.exceptions import IncompleteStream
+from celeriac.result.graph import DependencyGraph, GraphFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,3 +67,26 @@ class Tree:
         for _, node in self.iterdeps():
             value = node.get()
         return value
+
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:  # noqa: FBT001, FBT002 - Celery's signature
+        """Make a graph of this handle and those below it.
+
+        Args:
+            intermediate: As of `iterdeps`.
+            formatter: Draws it; see `celeriac.result.graph.GraphFormatter`.
+
+        Returns:
+            The graph: ``graph[handle]`` is the list of what the task has called.
+        """
+        root = getattr(self, "id", None)
+        graph = DependencyGraph(formatter=formatter or GraphFormatter(root=root, shape="oval"))
+        for parent, node in self.iterdeps(intermediate=intermediate):
+            graph.add_arc(node)
+            if parent is not None:
+                graph.add_edge(parent, node)
+        return graph
+
+    @cached_property
+    def graph(self) -> DependencyGraph:
+        """The graph of this handle and those below it; all of them must be done."""
+        return self.build_graph()

@@ -28,6 +28,8 @@ class Call:
     kwargs: dict[str, Any]
     handlers: Handlers
     started_s: float
+    #: What the task's function has returned, where that is to be awaited.
+    coroutine: Any = None
 
     @property
     def name(self) -> str:

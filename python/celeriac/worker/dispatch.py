@@ -1,27 +1,29 @@
 """The last door before a task runs: is it known, well formed, in time, and can we do it all?"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from celeriac import signals
 from celeriac._native import Delivery
 from celeriac.exceptions import DecodeError
-from celeriac.worker.load import Body, decode, load
+from celeriac.worker import protocol1
+from celeriac.worker.load import UNSTRUCTURED, Body, load, unpacked
 from celeriac.worker.outcome import (
     Expired,
     NotRegisteredHere,
     Outcome,
     Poisonous,
     Refused,
+    Revoked,
     Undecodable,
 )
 from celeriac.worker.plan import ack_policy
 from celeriac.worker.request import Request
 from celeriac.worker.times import unix_ms_of
 
-__all__ = ("Door", "TurnedAway")
+__all__ = ("Door", "TurnedAway", "announce_revoked", "has_stamp")
 
 logger = logging.getLogger("celery.worker.strategy")
 request_logger = logging.getLogger("celery.worker.request")
@@ -29,16 +31,21 @@ request_logger = logging.getLogger("celery.worker.request")
 #: How a body ends that asks for nothing after the task, or only for what we do: the chord comes
 #: last. Everything else is decoded at the door, and looked at.
 _PLAIN_JSON_END = b'"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
-#: Content types that carry text or bytes, never arguments.
-_UNSTRUCTURED = frozenset({"", "application/data", "application/text", "text/plain"})
+
+
+_NO_STAMPS: Mapping[str, Collection[Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """A message that is not run, and why. ``request`` is there where its task is known."""
+    """A message that is not run, and why.
+
+    ``request`` is there where its task is known, ``delivery`` where it was translated.
+    """
 
     outcome: Outcome
     request: Request | None = None
+    delivery: Delivery | None = None
 
 
 class Door:
@@ -50,6 +57,8 @@ class Door:
         accept: The content types that may be decoded.
         now_ms: The time in ms since 1970.
         sender: Who sends the signal ``task_received``.
+        revoked: The ids of tasks that are not to run; looked at for each message.
+        revoked_stamps: Values of stamps whose tasks are not to run, by the stamp's name.
     """
 
     def __init__(
@@ -59,13 +68,17 @@ class Door:
         accept: frozenset[str] | None,
         now_ms: Callable[[], int],
         sender: Any = None,
+        revoked: Collection[str] = (),
+        revoked_stamps: Mapping[str, Collection[Any]] = _NO_STAMPS,
     ) -> None:
         self._tasks = app.tasks
-        self._zone = app.timezone
         self._hostname = hostname
         self._accept = accept
+        self._max_bytes: int = app.conf.decompressed_max_bytes
         self._now_ms = now_ms
         self._sender = sender
+        self._revoked = revoked
+        self._revoked_stamps = revoked_stamps
         self._policies: dict[str, Any] = {}
 
     def admit(self, delivery: Delivery) -> Request | TurnedAway:
@@ -78,6 +91,17 @@ class Door:
             The request; its ``due_ms`` lies in the future where the task is to wait. Or why it
             does not run.
         """
+        if delivery.task is not None or delivery.error is not None:
+            return self._admit(delivery)
+        translated = protocol1.translate(delivery, self._accept, self._max_bytes)
+        if not isinstance(translated, Delivery):
+            return TurnedAway(translated)
+        admitted = self._admit(translated)
+        if isinstance(admitted, TurnedAway):
+            return TurnedAway(admitted.outcome, admitted.request, translated)
+        return admitted
+
+    def _admit(self, delivery: Delivery) -> Request | TurnedAway:
         outcome = self._fault(delivery)
         if outcome is not None:
             return TurnedAway(outcome)
@@ -98,9 +122,17 @@ class Door:
             _log_received(request)
         if self.is_too_late(request):
             return TurnedAway(Expired(), request)
+        if self._is_revoked(request):
+            announce_revoked(request)
+            return TurnedAway(Revoked("revoked"), request)
         if signals.task_received.receivers:
             signals.task_received.send(sender=self._sender, request=request)
         return request
+
+    def _is_revoked(self, request: Request) -> bool:
+        if self._revoked and request.id in self._revoked:
+            return True
+        return bool(self._revoked_stamps) and has_stamp(request, self._revoked_stamps)
 
     def is_too_late(self, request: Request) -> bool:
         """Say whether a task has expired, and log it; asked again when it is about to start.
@@ -111,14 +143,31 @@ class Door:
         Returns:
             Whether its time is over.
         """
+        if request.fate is not None:
+            return True
         if not request.expires_ms or self._now_ms() <= request.expires_ms:
             return False
-        request_logger.info("Discarding revoked task: %s[%s]", request.name, request.id)
-        if signals.task_revoked.receivers:
-            signals.task_revoked.send(
-                sender=request.task, request=request, terminated=False, signum=None, expired=True
-            )
+        announce_revoked(request, expired=True)
         return True
+
+    def request_of(self, delivery: Delivery) -> Request | None:
+        """Describe a message that waits for its time.
+
+        Args:
+            delivery: The message.
+
+        Returns:
+            Its request; None where the door would turn it away.
+        """
+        task = self._tasks.get(delivery.task or "")
+        if task is None or not delivery.id:
+            return None
+        request = Request(delivery, task, ack_policy(task), self._hostname)
+        try:
+            self._read_times(request)
+        except DecodeError:
+            return None
+        return request
 
     def waits(self, request: Request) -> bool:
         """Say whether a task's time to start has not come.
@@ -134,55 +183,79 @@ class Door:
     def _fault(self, delivery: Delivery) -> Outcome | None:
         if delivery.error is not None:
             return Poisonous(delivery.error)
-        if delivery.task is None:
-            return _without_task(delivery, self._accept)
         if not delivery.id:
             return Poisonous("it has a header task but no id")
         content_type = delivery.content_type
-        if content_type in _UNSTRUCTURED:
+        if content_type in UNSTRUCTURED:
             return Poisonous(f"content type {content_type!r} carries no arguments")
         if self._accept is not None and content_type not in self._accept:
             return Refused(
                 f"Refusing to deserialize untrusted content of type {content_type}: "
                 "accept_content does not name it"
             )
-        return _unsupported(delivery, self._accept)
+        return self._fault_of_body(delivery)
+
+    def _fault_of_body(self, delivery: Delivery) -> Outcome | None:
+        try:
+            if unpacked(delivery, self._max_bytes).endswith(_PLAIN_JSON_END):
+                return None
+        except DecodeError as exc:
+            return Undecodable(str(exc))
+        body = load(delivery, self._accept, self._max_bytes)
+        return None if isinstance(body, Body) else body
 
     def _read_times(self, request: Request) -> None:
         delivery = request.delivery
         if delivery.eta is not None:
-            request.due_ms = unix_ms_of(delivery.eta, self._zone)
+            request.due_ms = unix_ms_of(delivery.eta)
         if delivery.expires is not None:
-            request.expires_ms = unix_ms_of(delivery.expires, self._zone)
+            request.expires_ms = unix_ms_of(delivery.expires)
 
 
-def _without_task(delivery: Delivery, accept: frozenset[str] | None) -> Outcome:
-    # Tell an old message from one that is none.
-    if delivery.content_type in _UNSTRUCTURED:
-        return Refused("it has no header task")
-    body = decode(delivery, accept)
-    if isinstance(body, Refused | Undecodable):
-        return body
-    if isinstance(body, dict) and "task" in body:
-        return Poisonous("it uses task protocol 1, which this version does not support yet")
-    return Refused("it has no header task")
+def has_stamp(request: Request, wanted: Mapping[str, Collection[Any]]) -> bool:
+    """Say whether a task carries one of some stamps.
+
+    Args:
+        request: The task.
+        wanted: Values, by the stamp's name.
+
+    Returns:
+        Whether a stamp of such a name has one of its values.
+    """
+    stamps = request.headers.get("stamps")
+    if not isinstance(stamps, Mapping):
+        return False
+    for name, values in wanted.items():
+        own = stamps.get(name)
+        for value in own if isinstance(own, list | tuple | set) else (own,):
+            if value is not None and value in values:
+                return True
+    return False
 
 
-def _unsupported(delivery: Delivery, accept: frozenset[str] | None) -> Outcome | None:
-    if delivery.compression is not None:
-        return Poisonous(
-            f"its body is compressed ({delivery.compression}), "
-            "which this version does not support yet"
+def announce_revoked(
+    request: Request, *, expired: bool = False, terminated: bool = False, signum: int | None = None
+) -> None:
+    """Log that a task does not run, or not on, and send the signal Celery sends.
+
+    Args:
+        request: The task.
+        expired: Whether its time was over.
+        terminated: Whether it ran.
+        signum: The signal that ended it.
+    """
+    if terminated:
+        request_logger.warning("Terminated task: %s[%s]", request.name, request.id)
+    else:
+        request_logger.info("Discarding revoked task: %s[%s]", request.name, request.id)
+    if signals.task_revoked.receivers:
+        signals.task_revoked.send(
+            sender=request.task,
+            request=request,
+            terminated=terminated,
+            signum=signum,
+            expired=expired,
         )
-    if delivery.timelimit != (None, None):
-        return Poisonous(
-            f"it asks for a time limit (timelimit={delivery.timelimit}), "
-            "which this version does not support yet"
-        )
-    if delivery.raw_body().endswith(_PLAIN_JSON_END):
-        return None
-    body = load(delivery, accept)
-    return None if isinstance(body, Body) else body
 
 
 def _log_received(request: Request) -> None:

@@ -1,26 +1,51 @@
 """Execute a message: load, announce, call, follow, record, tell."""
 
+import inspect
 import logging
 import os
 import time
 import traceback
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeAlias
 
 from celeriac import _current, signals, states
-from celeriac.app import link
+from celeriac.app import coroutines, joining, link
 from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.predicates import state_of
 from celeriac.app.task import Context
 from celeriac.worker import tell
 from celeriac.worker.call import Call, Ended, Report
+from celeriac.worker.limits import SoftAlarm, TimeLimits
 from celeriac.worker.load import Body, Message, load
 from celeriac.worker.outcome import Failed, Ignored, Rejected, Retried, Succeeded
 from celeriac.worker.plan import Handlers, handlers
 from celeriac.worker.record import Recorder
 
-__all__ = ("Executor",)
+__all__ = ("Executor", "Steps", "advance", "raised", "returned")
 
 logger = logging.getLogger("celery.app.trace")
+
+
+#: An execution, which stops once where its task is a coroutine: who drives it awaits that, and
+#: sends in how it ended.
+Steps: TypeAlias = Generator[Call, Ended, Report]
+
+
+def advance(steps: Steps, ended: Ended | None = None) -> Call | Report:
+    """Begin an execution, or go on with it.
+
+    Args:
+        steps: The execution.
+        ended: How its coroutine ended; None where it has not begun.
+
+    Returns:
+        A call whose coroutine is to be awaited, or what became of the task.
+    """
+    try:
+        return next(steps) if ended is None else steps.send(ended)
+    except StopIteration as end:
+        report: Report = end.value
+        return report
 
 
 class Executor:
@@ -30,12 +55,25 @@ class Executor:
         app: The application, finalized.
         hostname: The worker's node name.
         accept: The content types that may be decoded.
+        alarm: Interrupts tasks at their soft time limit; None where nothing can.
+        limits_coroutines: Whether who drives the steps holds coroutines to all their limits.
     """
 
-    def __init__(self, app: Any, hostname: str, accept: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        hostname: str,
+        accept: frozenset[str] | None,
+        alarm: SoftAlarm | None = None,
+        *,
+        limits_coroutines: bool = False,
+    ) -> None:
         self._app = app
         self._hostname = hostname
         self._accept = accept
+        self._alarm = alarm
+        self._limits_coroutines = limits_coroutines
+        self._unlimited: set[str] = set()
         self._recorder = Recorder(app.backend)
         self._handlers: dict[str, Handlers] = {}
 
@@ -49,13 +87,34 @@ class Executor:
             What became of it. Where a task raises ``SystemExit`` or the like there is no report:
             the exception passes through, after ``task_postrun``.
         """
+        steps = self.steps(message)
+        try:
+            found = advance(steps)
+            if isinstance(found, Call):
+                found = advance(steps, _awaited(found, self._alarm))
+        finally:
+            steps.close()
+        return found  # type: ignore[return-value]  # a call has one coroutine
+
+    def steps(self, message: Message) -> Steps:
+        """Run the task that a message asks for, and leave its coroutine to the caller.
+
+        Args:
+            message: A message whose task is registered.
+
+        Yields:
+            The call, where its task has returned a coroutine.
+
+        Returns:
+            What became of it; see `execute`.
+        """
         started_s = time.monotonic()
-        body = load(message, self._accept)
+        body = load(message, self._accept, self._app.conf.decompressed_max_bytes)
         if not isinstance(body, Body):
             return Report(body)
         call = self._prepare(message, body, started_s)
         try:
-            return self._execute(call)
+            return (yield from self._steps(call))
         except Exception as exc:  # noqa: BLE001
             # Not the task's doing: a result store, a signal's sender or this module failed.
             return self._internal_error(call, exc)
@@ -85,14 +144,19 @@ class Executor:
         )
         return Call(task, request, body.args, body.kwargs, known, started_s)
 
-    def _execute(self, call: Call) -> Report:
+    def _steps(self, call: Call) -> Steps:
         ended: Ended | None = None
         task = call.task
         _current.push_task(task)
         task.request_stack.push(call.request)
         try:
             self._announce(call)
-            ended = self._follow(call, _run(call))
+            if self._alarm is None:
+                self._mind_limits(call)
+            ended = _run(call, self._alarm)
+            if ended is None:
+                ended = yield call
+            ended = self._follow(call, ended)
             ended, document = self._record(call, ended)
             _tell(call, ended)
             return Report(ended.outcome, document)
@@ -102,9 +166,33 @@ class Executor:
             finally:
                 task.request_stack.pop()
                 _current.pop_task()
+                self._clean_up()
+
+    def _clean_up(self) -> None:
+        try:
+            self._app.loader.on_process_cleanup()
+        except Exception:  # the task has ended, and what came of it is not changed any more
+            logger.exception("Process cleanup failed")
+
+    def _mind_limits(self, call: Call) -> None:
+        # Celery's pools that cannot interrupt a task run it without a word; a word is better.
+        hard_s, soft_s = call.request.time_limit, call.request.soft_time_limit
+        if inspect.iscoroutinefunction(call.task.run):
+            soft_s = None  # A loop can interrupt it.
+            hard_s = None if self._limits_coroutines else hard_s
+        if (hard_s or soft_s) and call.task.name not in self._unlimited:
+            self._unlimited.add(call.task.name)
+            logger.warning(
+                "Task %s[%s] asks for a time limit (%s), which this pool cannot enforce: it runs "
+                "without. Use -P prefork for it. Said once for each task.",
+                call.name,
+                call.request.id,
+                ", ".join(f"{limit:g}s" for limit in (hard_s, soft_s) if limit),
+            )
 
     def _announce(self, call: Call) -> None:
         task, request = call.task, call.request
+        self._app.loader.on_task_init(request.id, task)
         if signals.task_prerun.receivers:
             signals.task_prerun.send(
                 sender=task, task_id=request.id, task=task, args=call.args, kwargs=call.kwargs
@@ -131,7 +219,12 @@ class Executor:
         except Exception as exc:  # noqa: BLE001 - a user's value or backend
             ended = _failed(exc)
             document = self._recorder.record(call, ended)
-        if ended.state == states.FAILURE or ended.outcome == _REFUSED_FOR_GOOD:
+        has_failed = ended.state == states.FAILURE or ended.outcome == _REFUSED_FOR_GOOD
+        if call.request.chord and (has_failed or ended.state == states.SUCCESS):
+            state = states.FAILURE if has_failed else states.SUCCESS
+            backend = call.task.backend
+            joining.part_returned(self._app, backend, call.request, state, ended.value)
+        if has_failed:
             self._spread_failure(call, ended)
         return ended, document
 
@@ -139,7 +232,8 @@ class Executor:
         request = call.request
         text = None if ended.einfo is None else ended.einfo.traceback
         if request.chain and not call.ignores_result:
-            link.fail_rest_of_chain(call.task.backend, request, ended.value, text)
+            backend = call.task.backend
+            joining.fail_rest_of_chain(self._app, backend, request, ended.value, text)
         if request.errbacks:
             link.run_errbacks(self._app, request, ended.value, text)
 
@@ -162,26 +256,76 @@ class Executor:
         backend = self._app.backend
         if backend.is_disabled or backend.native is None:
             return Report(_FAILED)
-        return Report(_FAILED, backend.encode(call.request.id, exc, states.FAILURE, text))
+        return Report(_FAILED, backend.document(call.request.id, exc, states.FAILURE, text))
 
 
+_OWN_LIMITS = TimeLimits()
 _SUCCEEDED = Succeeded()
 _FAILED = Failed()
 _REFUSED_FOR_GOOD = Rejected(requeue=False)
 
 
-def _run(call: Call) -> Ended:
-    task = call.task
+def _run(call: Call, alarm: SoftAlarm | None) -> Ended | None:
+    limit_s = _soft_limit_s(call, alarm)
     try:
-        if call.handlers.before_start:
-            task.before_start(call.request.id, call.args, call.kwargs)
-        run = task if call.handlers.call else task.run
-        return Ended(_SUCCEEDED, states.SUCCESS, run(*call.args, **call.kwargs))
+        value = _called(call) if alarm is None or limit_s is None else _timed(call, alarm, limit_s)
     except Exception as exc:  # noqa: BLE001 - the task's own
-        return _raised(exc)
+        return raised(exc)
+    if coroutines.is_coroutine(value):
+        call.coroutine = value
+        return None
+    return returned(value)
 
 
-def _raised(exc: Any) -> Ended:
+def _awaited(call: Call, alarm: SoftAlarm | None) -> Ended:
+    try:
+        return returned(coroutines.run(call.coroutine, _soft_limit_s(call, alarm)))
+    except Exception as exc:  # noqa: BLE001 - the task's own
+        return raised(exc)
+
+
+def _soft_limit_s(call: Call, alarm: SoftAlarm | None) -> float | None:
+    limits = _OWN_LIMITS if alarm is None else alarm
+    return limits.soft(call.request.soft_time_limit, call.task)
+
+
+def returned(value: Any) -> Ended:
+    """Say how a task has ended that returned.
+
+    Args:
+        value: What it has returned.
+
+    Returns:
+        A success.
+    """
+    return Ended(_SUCCEEDED, states.SUCCESS, value)
+
+
+def _called(call: Call) -> Any:
+    task = call.task
+    if call.handlers.before_start:
+        task.before_start(call.request.id, call.args, call.kwargs)
+    run = task if call.handlers.call else task.run
+    return run(*call.args, **call.kwargs)
+
+
+def _timed(call: Call, alarm: SoftAlarm, limit_s: float) -> Any:
+    try:
+        alarm.arm(limit_s)
+        return _called(call)
+    finally:
+        alarm.disarm()
+
+
+def raised(exc: Any) -> Ended:
+    """Say how a task has ended that raised.
+
+    Args:
+        exc: What it has raised.
+
+    Returns:
+        A failure, unless it is one of the exceptions that ask for something.
+    """
     match state := state_of(exc):
         case states.REJECTED:
             rejected = Rejected(bool(exc.requeue))

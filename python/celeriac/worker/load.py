@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from celeriac import serialization
+from celeriac import compression, serialization
 from celeriac.exceptions import ContentDisallowed, DecodeError, SerializerNotInstalled
 from celeriac.worker.outcome import Poisonous, Refused, Undecodable
 
-__all__ = ("Body", "Message", "decode", "load", "unsupported_in")
+__all__ = ("UNSTRUCTURED", "Body", "Message", "decode", "load", "malformed_in", "unpacked")
 
-#: What the Rust module decodes itself.
-_NATIVE_TYPES = frozenset({"application/json", "application/x-msgpack"})
+#: Content types that carry text or bytes, never arguments.
+UNSTRUCTURED = frozenset({"", "application/data", "application/text", "text/plain"})
 
 
 class Message(Protocol):
@@ -34,6 +34,10 @@ class Message(Protocol):
         """The charset of the body, or ``binary``."""
 
     @property
+    def compression(self) -> str | None:
+        """What the body is compressed with; None for nothing."""
+
+    @property
     def redelivered(self) -> bool:
         """Whether it was delivered before."""
 
@@ -54,8 +58,8 @@ class Message(Protocol):
     def raw_body(self) -> bytes:
         """The body as it travelled."""
 
-    def body(self) -> Any:
-        """The body, decoded from JSON or msgpack."""
+    def body(self, max_bytes: int = ..., /) -> Any:
+        """The body, decompressed to at most `max_bytes`, decoded from JSON or msgpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,14 @@ class Body:
 
 
 def load(
-    message: Message, accept: frozenset[str] | None
+    message: Message, accept: frozenset[str] | None, max_bytes: int = compression.MAX_BYTES
 ) -> Body | Poisonous | Undecodable | Refused:
     """Decode a body and check its shape.
 
     Args:
         message: The message.
         accept: The content types that may be decoded.
+        max_bytes: How much a compressed body may become.
 
     Returns:
         The body, or what is wrong with it.
@@ -82,36 +87,55 @@ def load(
     Source:
         docs "Message Protocol", version 2: ``[args, kwargs, embed]``.
     """
-    content = decode(message, accept)
+    content = decode(message, accept, max_bytes)
     if isinstance(content, Refused | Undecodable):
         return content
     return _shaped(content)
 
 
-def decode(message: Message, accept: frozenset[str] | None) -> Any:
+def decode(
+    message: Message, accept: frozenset[str] | None, max_bytes: int = compression.MAX_BYTES
+) -> Any:
     """Decode a body.
 
     Args:
         message: The message.
         accept: The content types that may be decoded; None for all.
+        max_bytes: How much a compressed body may become.
 
     Returns:
         The content, or an outcome: refused or undecodable.
     """
     try:
-        return _decode(message, accept)
+        return _decode(message, accept, max_bytes)
     except (ContentDisallowed, SerializerNotInstalled) as exc:
         return Refused(str(exc))
     except DecodeError as exc:
         return Undecodable(str(exc))
 
 
-def _decode(message: Message, accept: frozenset[str] | None) -> Any:
-    if message.content_type in _NATIVE_TYPES:
-        return message.body()
-    return serialization.loads(
-        message.raw_body(), message.content_type, message.content_encoding, accept=accept
-    )
+def _decode(message: Message, accept: frozenset[str] | None, max_bytes: int) -> Any:
+    content_type = message.content_type
+    if serialization.is_native(content_type) and compression.is_native(message.compression):
+        return message.body(max_bytes)
+    body = unpacked(message, max_bytes)
+    return serialization.loads(body, content_type, message.content_encoding, accept=accept)
+
+
+def unpacked(message: Message, max_bytes: int = compression.MAX_BYTES) -> bytes:
+    """Decompress a body, if it is compressed.
+
+    Args:
+        message: The message.
+        max_bytes: How much it may become.
+
+    Returns:
+        The encoded body.
+    """
+    body = message.raw_body()
+    if message.compression is None:
+        return body
+    return compression.decompress(body, message.compression, max_bytes)
 
 
 def _shaped(content: Any) -> Body | Poisonous:
@@ -126,49 +150,39 @@ def _shaped(content: Any) -> Body | Poisonous:
         embed = {}
     if not isinstance(embed, dict):
         return Poisonous(f"the third element of its body is not an object but {_kind(embed)}")
-    feature = unsupported_in(embed)
-    if feature is not None:
-        return Poisonous(feature)
+    wrong = malformed_in(embed)
+    if wrong is not None:
+        return Poisonous(wrong)
     return Body(list(args), kwargs, embed)
 
 
-def unsupported_in(embed: Mapping[str, Any]) -> str | None:
-    """Name what a body asks for and this version does not do.
+def malformed_in(embed: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with what a body asks for after the task.
 
     Args:
         embed: The third element of a body.
 
     Returns:
-        A clause that continues "the message was set aside:"; None if all is supported.
+        A clause that continues "the message was set aside:"; None if nothing is wrong.
     """
-    if embed.get("chord") is not None:
-        return "it is part of a chord, which this version does not support yet"
+    chord = embed.get("chord")
+    if chord is not None and _wrong_step("chord", chord) is not None:
+        return "its chord is not a signature"
     for key in ("callbacks", "errbacks", "chain"):
         following = embed.get(key)
         if following is not None and not isinstance(following, list):
             return f"its {key} are not an array but {_kind(following)}"
         for signature in following or ():
-            reason = _unsupported_step(key, signature)
+            reason = _wrong_step(key, signature)
             if reason is not None:
                 return reason
     return None
 
 
-def _unsupported_step(key: str, signature: Any) -> str | None:
+def _wrong_step(key: str, signature: Any) -> str | None:
     if not isinstance(signature, dict) or not isinstance(signature.get("task"), str):
         return f"its {key} contain what is not a signature"
-    kind = signature.get("subtask_type") or _CANVAS.get(signature["task"])
-    if kind in _CANVAS.values():
-        return f"its {key} contain a {kind}, which this version does not support yet"
     return None
-
-
-_CANVAS = {
-    "celery.chain": "chain",
-    "celery.group": "group",
-    "celery.chord": "chord",
-    "celery.chunks": "chunks",
-}
 
 
 def _kind(value: Any) -> str:

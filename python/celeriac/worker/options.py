@@ -2,17 +2,31 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.nodenames import default_nodename, host_format
+from celeriac.worker.limits import TimeLimits
 
-__all__ = ("POOLS", "Options", "loglevel_number", "names", "options_from")
+__all__ = ("POOLS", "NoSuchPool", "Options", "loglevel_number", "names", "options_from")
 
-POOLS = ("prefork", "solo")
-_ALIASES = {"processes": "prefork"}
+POOLS = ("prefork", "threads", "aio", "solo")
+#: Celery's other names of our pools, which settings carry.
+_ALIASES = {
+    "processes": "prefork",
+    "asyncio": "aio",
+    "celery_aio_pool.pool:AsyncIOPool": "aio",
+    "celery.concurrency.prefork:TaskPool": "prefork",
+    "celery.concurrency.solo:TaskPool": "solo",
+    "celery.concurrency.thread:TaskPool": "threads",
+}
+
+
+class NoSuchPool(ImproperlyConfigured):
+    """A pool that is not in this version; the text names one that does its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +35,7 @@ class Options:
 
     Attributes:
         hostname: The node name.
-        pool: ``prefork`` or ``solo``.
+        pool: One of `POOLS`.
         concurrency: How many tasks at once.
         prefetch: How many messages may be held at once; 0 is unlimited.
         queues: The only queues to consume; None for all of the application.
@@ -34,7 +48,11 @@ class Options:
         task_events: Whether monitors are to get task events.
         quiet: Whether there is no banner.
         no_color: Whether the log has no colours; None decides by the terminal.
+        without_mingle: Whether other workers are not asked which tasks are revoked.
         allow_unsupported: Start although guards have no effect.
+        limits: How long tasks may run that do not say it themselves.
+        max_tasks_per_child: After how many tasks a child is replaced.
+        max_memory_per_child: Beyond how many KiB.
     """
 
     hostname: str
@@ -51,7 +69,11 @@ class Options:
     task_events: bool
     quiet: bool
     no_color: bool | None
+    without_mingle: bool
     allow_unsupported: bool
+    limits: TimeLimits
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
 
 
 def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Options:
@@ -63,10 +85,8 @@ def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Opti
         given: Options by Celery's names; None or absent means the setting.
 
     Returns:
-        The options.
-
-    Raises:
-        ImproperlyConfigured: A pool that is not there, or a number that cannot be.
+        The options. An ImproperlyConfigured says that a number or a name cannot be, a NoSuchPool
+        that the pool is not there.
     """
     pool = _pool(given.get("pool") or given.get("pool_cls") or conf.worker_pool)
     concurrency = _concurrency(given.get("concurrency") or conf.worker_concurrency)
@@ -75,9 +95,8 @@ def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Opti
         multiplier = conf.worker_prefetch_multiplier
     if pool == "solo":
         concurrency = 1
-    elif conf.worker_pool_start_method == "spawn":
-        message = "worker_pool_start_method='spawn' is not supported yet: use 'fork', or -P solo."
-        raise ImproperlyConfigured(message)
+    elif pool == "prefork":
+        _check_prefork(conf.worker_pool_start_method)
     return Options(
         hostname=host_format(default_nodename(hostname)),
         pool=pool,
@@ -93,21 +112,59 @@ def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Opti
         task_events=_either(given.get("task_events"), conf.worker_send_task_events),
         quiet=bool(given.get("quiet")),
         no_color=given.get("no_color"),
+        without_mingle=bool(given.get("without_mingle")),
         allow_unsupported=bool(given.get("allow_unsupported")),
+        limits=TimeLimits(
+            _first(given.get("time_limit"), conf.task_time_limit),
+            _first(given.get("soft_time_limit"), conf.task_soft_time_limit),
+        ),
+        max_tasks_per_child=_first(
+            given.get("max_tasks_per_child"), conf.worker_max_tasks_per_child
+        ),
+        max_memory_per_child=_first(
+            given.get("max_memory_per_child"), conf.worker_max_memory_per_child
+        ),
     )
 
 
+def _first(given: Any, setting: Any) -> Any:
+    return setting if given is None else given
+
+
 def _either(given: Any, setting: Any) -> bool:
-    return bool(setting if given is None else given)
+    return bool(_first(given, setting))
 
 
 def _pool(pool: Any) -> str:
     name = pool if isinstance(pool, str) else getattr(pool, "name", None)
     name = _ALIASES.get(name or "", name)
     if name not in POOLS:
-        message = f"Pool {pool!r} is not supported yet. There are: {', '.join(POOLS)}."
-        raise ImproperlyConfigured(message)
+        raise NoSuchPool(_instead(str(pool if name is None else name)))
     return str(name)
+
+
+def _check_prefork(start_method: str | None) -> None:
+    if sys.platform == "win32":
+        message = "The prefork pool is not in celeriac on Windows: use -P threads or -P solo."
+        raise NoSuchPool(message)
+    if start_method not in {None, "fork", "spawn"}:
+        message = f"worker_pool_start_method is 'fork' or 'spawn', not {start_method!r}."
+        raise ImproperlyConfigured(message)
+
+
+def _instead(name: str) -> str:
+    for green in ("gevent", "eventlet"):
+        if green in name:
+            return (
+                f"The {green} pool is not in celeriac: -P threads runs many waiting tasks "
+                "side by side, -P aio does it with `async def` tasks; as many as -c says."
+            )
+    if name == "custom" or ":" in name or "." in name:
+        return (
+            f"Pool classes of one's own ({name}) are not supported: use -P {', '.join(POOLS[:-1])} "
+            f"or {POOLS[-1]}."
+        )
+    return f"There is no pool {name!r}: use -P {', '.join(POOLS[:-1])} or {POOLS[-1]}."
 
 
 def _concurrency(given: Any) -> int:

@@ -14,7 +14,9 @@ __all__ = (
     "Refused",
     "Rejected",
     "Retried",
+    "Revoked",
     "Succeeded",
+    "TimedOut",
     "Undecodable",
     "WorkerLost",
 )
@@ -53,6 +55,13 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """Somebody took it back: before it started ("revoked"), or while it ran ("terminated")."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLost:
     """The process that executed the task ended before the task did.
 
@@ -63,6 +72,13 @@ class WorkerLost:
 
     cause: str
     in_cold_stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The task ran longer than its hard time limit, in seconds, and its process was killed."""
+
+    limit_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +122,9 @@ Outcome: TypeAlias = (
     | Ignored
     | Rejected
     | Expired
+    | Revoked
     | WorkerLost
+    | TimedOut
     | HandedBack
     | NotRegisteredHere
     | Refused

@@ -79,11 +79,16 @@ def ack_policy(task: Any) -> AckPolicy:
     Returns:
         Its policy.
     """
-    on_failure = getattr(task, "acks_on_failure", None)
-    if on_failure is None:
-        on_failure = task.acks_on_failure_or_timeout
     return AckPolicy(
         acks_late=bool(task.acks_late),
-        acks_on_failure=on_failure is None or bool(on_failure),
+        acks_on_failure=_acks_on(task, "acks_on_failure"),
         reject_on_worker_lost=bool(task.reject_on_worker_lost),
+        acks_on_timeout=_acks_on(task, "acks_on_timeout"),
     )
+
+
+def _acks_on(task: Any, name: str) -> bool:
+    acks = getattr(task, name, None)
+    if acks is None:
+        acks = task.acks_on_failure_or_timeout
+    return acks is None or bool(acks)

@@ -56,16 +56,19 @@ class Recorder:
         if backend is not self._backend or backend.native is None:
             backend.store_result(request.id, value, state, traceback=text, request=request)
             return None
-        document: bytes = backend.encode(request.id, value, state, text, request)
+        document: bytes = backend.document(request.id, value, state, text, request)
         if _stays_here(call, state, document):
-            return self._store(request.id, document, state)
+            return self._store(request, document, state)
         return document
 
-    def _store(self, task_id: str, document: bytes, state: str) -> bytes | None:
+    def _store(self, request: Any, document: bytes, state: str) -> bytes | None:
+        task_id = request.id
         backend = self._backend
         is_final = state in states.READY_STATES
         try:
-            backend.native.put(task_id, document, is_final, backend.expires_s(state), STORE_WAIT_S)
+            expires_s = backend.expires_s(state)
+            reply = backend.reply_for(task_id, request)
+            backend.native.put(task_id, document, is_final, expires_s, STORE_WAIT_S, reply)
         except OperationalError as exc:
             logger.warning("Result of %s not stored yet, the worker will: %s", task_id, exc)
             return document
@@ -104,7 +107,9 @@ def _stays_here(call: Call, state: str, document: bytes) -> bool:
     if len(document) > MAX_HANDED_OVER_BYTES:
         return True
     if state == states.SUCCESS:
+        if call.request.chord:
+            return True  # the chord's body, which follows at once, may read it
         return call.handlers.watch_success()
-    if call.request.errbacks or call.request.chain:
+    if call.request.errbacks or call.request.chain or call.request.chord:
         return True
     return call.handlers.watch_failure()

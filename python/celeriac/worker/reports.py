@@ -11,7 +11,10 @@ from celeriac.worker.outcome import (
     Undecodable,
 )
 
-__all__ = ("from_frame", "to_frame")
+__all__ = ("WORN_OUT", "from_frame", "to_frame")
+
+#: Added to a code by a child that has grown beyond its memory limit, and is to be replaced.
+WORN_OUT = 1 << 8
 
 _WITHOUT_DETAIL: dict[int, Outcome] = {
     0: Succeeded(),

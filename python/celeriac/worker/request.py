@@ -4,6 +4,8 @@ from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from celeriac._native import Delivery
+from celeriac.worker.load import Body, load
+from celeriac.worker.outcome import Revoked
 from celeriac.worker.settle import AckPolicy
 
 __all__ = ("Request",)
@@ -23,6 +25,8 @@ class Request:
         expires_ms: When it is too late, in ms since 1970; 0 never.
         acknowledged: Whether the broker has heard of it.
         worker_pid: The process that executes it.
+        time_start: When it was started, in seconds since 1970.
+        fate: What becomes of it whatever happens: it was revoked.
     """
 
     __slots__ = (
@@ -31,10 +35,12 @@ class Request:
         "delivery",
         "due_ms",
         "expires_ms",
+        "fate",
         "hostname",
         "id",
         "policy",
         "task",
+        "time_start",
         "worker_pid",
     )
 
@@ -48,7 +54,14 @@ class Request:
         self.expires_ms = 0
         self.acknowledged = False
         self.worker_pid: int | None = None
+        self.time_start: float | None = None
+        self.fate: Revoked | None = None
         self._headers: dict[str, Any] | None = None
+
+    def revoke(self) -> None:
+        """Let it not start: its pool asks the host before it starts what may be too late."""
+        self.fate = Revoked("revoked")
+        self.expires_ms = self.expires_ms or 1
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -124,15 +137,20 @@ class Request:
         """The queue on which an answer is expected."""
         return self.delivery.properties().get("reply_to")
 
+    def _body(self) -> Body:
+        # The door has looked at the content type.
+        body = load(self.delivery, None)
+        return body if isinstance(body, Body) else Body([], {}, {})
+
     @property
     def args(self) -> Any:
         """The positional arguments."""
-        return self.delivery.body()[0]
+        return self._body().args
 
     @property
     def kwargs(self) -> Any:
         """The keyword arguments."""
-        return self.delivery.body()[1]
+        return self._body().kwargs
 
     @property
     def delivery_info(self) -> dict[str, Any]:
@@ -167,7 +185,7 @@ class Request:
             "kwargs": self.kwargsrepr if safe else self.kwargs,
             "type": self.task_name,
             "hostname": self.hostname,
-            "time_start": None,
+            "time_start": self.time_start,
             "acknowledged": self.acknowledged,
             "delivery_info": self.delivery_info,
             "worker_pid": self.worker_pid,

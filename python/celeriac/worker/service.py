@@ -1,7 +1,6 @@
 """The worker as a service: started in order, stopped in reverse."""
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ from typing import Any
 from celeriac import broker, serialization, signals
 from celeriac._native import Intake, Publisher, redacted
 from celeriac.exceptions import WorkerShutdown, WorkerTerminate
+from celeriac.green import plain
 from celeriac.worker import banner as banners
 from celeriac.worker.connect import reach_broker
 from celeriac.worker.dispatch import Door
@@ -18,8 +18,11 @@ from celeriac.worker.execute import Executor
 from celeriac.worker.loop import Loop
 from celeriac.worker.options import Options, options_from
 from celeriac.worker.pidfile import Pidfile
-from celeriac.worker.pools.base import Host, Pool
+from celeriac.worker.pools.base import Host, Pool, Resizable
 from celeriac.worker.pools.solo import SoloPool
+from celeriac.worker.pools.threads import ThreadsPool
+from celeriac.worker.remote import Remote, State
+from celeriac.worker.revoked import Revoked
 from celeriac.worker.rustlogs import drain_rust_logs
 from celeriac.worker.settler import Settler
 from celeriac.worker.stopping import EX_FAILURE, Stop
@@ -66,8 +69,14 @@ class WorkController:
         self.loglevel = self.options.loglevel
         self.exitcode: int | None = None
         self.pool: Pool
-        self._stop = Stop(self.hostname)
-        self._wakeup_fd = -1
+        self._stop = Stop(
+            self.hostname,
+            conf.worker_soft_shutdown_timeout,
+            waits_idle=conf.worker_enable_soft_shutdown_on_idle,
+        )
+        self.prefetch = self.options.prefetch
+        self._intake: Intake | None = None
+        self._remote: Remote | None = None
         self._ended = threading.Event()
         self.app.loader.init_worker()
         self.app.set_current()
@@ -81,6 +90,8 @@ class WorkController:
             self.app,
             options.get("unsupported_flags") or {},
             allow_unsupported=self.options.allow_unsupported,
+            pool=self.options.pool,
+            limits=self.options.limits,
         )
 
     def _set_up_logging(self) -> None:
@@ -137,13 +148,15 @@ class WorkController:
         backend = self.app.backend
         intake = Intake(
             url,
-            options,
+            self._with_delays(url, options),
             queues,
             node=self.hostname,
             prefetch=self.options.prefetch,
-            results=None if backend.is_disabled else backend.native,
+            results=None if backend.is_disabled else plain(backend.native),
+            eta_horizon_s=self.app.conf.worker_eta_horizon,
+            eta_room=self.app.conf.worker_eta_task_limit,
         )
-        self._wakeup_fd = intake.wakeup_fd
+        self._intake = intake
         self._stop.listen(intake.wakeup_fd)
         try:
             if self._reach(url, options, queues):
@@ -151,16 +164,33 @@ class WorkController:
         finally:
             self._end(intake)
             self._stop.listen_no_more()
-            self._wakeup_fd = -1
+            self._intake = None
         self.exitcode = self._stop.exitcode
 
+    def _with_delays(self, url: str, options: dict[str, Any]) -> dict[str, Any]:
+        kind = self.app.conf.broker_native_delayed_delivery_queue_type
+        if kind == "quorum" or not url.startswith(("amqp", "pyamqp")):
+            return options
+        return {"delayed_queue_type": kind, **options}
+
     def _consume(self, intake: Intake, host: "_LateHost", accept: frozenset[str] | None) -> None:
-        door = Door(self.app, self.hostname, accept, _now_ms, sender=self)
+        revoked = Revoked()
+        stamps: dict[str, list[Any]] = {}
+        door = Door(
+            self.app,
+            self.hostname,
+            accept,
+            _now_ms,
+            sender=self,
+            revoked=revoked,
+            revoked_stamps=stamps,
+        )
         settler = Settler(self.app, intake, accept)
-        loop = Loop(self.app, intake, door, settler, self._stop)
+        loop = Loop(self.app, intake, door, settler, self._stop, revoked, stamps)
         host.real = loop
         intake.start()
         self.pool.start(intake)
+        self._listen(intake, loop)
         signals.worker_ready.send(sender=self)
         ready_logger.info("%s ready.", self.hostname)
         try:
@@ -169,8 +199,18 @@ class WorkController:
         except WorkerTerminate:
             logger.warning("Cold shutdown: the task that ran was broken off")
 
+    def _listen(self, intake: Intake, loop: Loop) -> None:
+        if not self.app.conf.worker_enable_remote_control:
+            return
+        state = State(self.app, self.hostname, self, intake, loop, self.pool)
+        self._remote = Remote(state, mingles=not self.options.without_mingle)
+        self._remote.start()
+        loop.tend = self._remote.tend
+
     def _end(self, intake: Intake) -> None:
-        """Stop in reverse: the pool, then what is to be settled, then the broker."""
+        """Stop in reverse: remote control, the pool, what is to be settled, the broker."""
+        if self._remote is not None:
+            self._remote.close()
         intake.stop_reserving()
         self.pool.stop(_WIND_DOWN_S)
         try:
@@ -184,17 +224,19 @@ class WorkController:
         options = self.options
         if options.pool == "solo":
             return SoloPool(Executor(self.app, self.hostname, accept), host, self._stop)
-        # Only where it is asked for: there is no fork on every system.
-        from celeriac.worker.pools.prefork.child import ChildMain  # noqa: PLC0415
-        from celeriac.worker.pools.prefork.pool import PreforkPool  # noqa: PLC0415
+        if options.pool == "threads":
+            executor = Executor(self.app, self.hostname, accept)
+            return ThreadsPool(self.app, executor, host, options.concurrency)
+        if options.pool == "aio":
+            # Only where it is asked for: asyncio is slow to import.
+            from celeriac.worker.pools.aio.pool import AioPool  # noqa: PLC0415
 
-        return PreforkPool(
-            ChildMain(self.app, self.hostname, accept),
-            host,
-            options.concurrency,
-            options.prefetch // options.concurrency or 1,
-            self.app.conf.worker_proc_alive_timeout,
-        )
+            executor = Executor(self.app, self.hostname, accept, limits_coroutines=True)
+            return AioPool(self.app, executor, host, options.concurrency, options.limits)
+        # Only where it is asked for: there is no fork on every system.
+        from celeriac.worker.pools.prefork.making import prefork_pool  # noqa: PLC0415
+
+        return prefork_pool(self.app, options, accept, host)
 
     def _consumed(self) -> dict[str, Any]:
         queues: dict[str, Any] = dict(self.app.amqp.queues.consume_from)
@@ -260,6 +302,15 @@ class WorkController:
 
     # Stop ------------------------------------------------------------------------------------
 
+    @property
+    def leaves_threads(self) -> bool:
+        """Whether a task still runs after `start` has returned.
+
+        A cold stop cannot end a thread. Who gave the process to this worker ends it with
+        ``os._exit``: the interpreter would wait for the task.
+        """
+        return hasattr(self, "pool") and self.pool.leaves_threads
+
     def stop(self, exitcode: int | None = None) -> None:
         """Ask the worker to finish what runs and end; does not wait.
 
@@ -268,6 +319,28 @@ class WorkController:
         """
         self._stop.warm(exitcode or 0)
         self._wake()
+
+    def resize_pool(self, by: int) -> None:
+        """Run more or fewer tasks at once, with the prefetch that belongs to it.
+
+        Args:
+            by: How many more; negative for fewer.
+
+        Raises:
+            ValueError: The pool cannot, or nothing would be left of it.
+        """
+        size = self.concurrency + by
+        if not isinstance(self.pool, Resizable):
+            message = f"The {self.pool.name} pool has one size."
+            raise ValueError(message)  # noqa: TRY004 - a setting's, not a type's
+        if size < 1:
+            message = f"A pool of {self.concurrency} cannot shrink by {-by}: one must be left."
+            raise ValueError(message)
+        self.pool.resize(size)
+        self.prefetch = self.options.prefetch // self.options.concurrency * size
+        self.concurrency = size
+        if self._intake is not None:
+            self._intake.set_prefetch(self.prefetch)
 
     def terminate(self) -> None:
         """Ask the worker to end at once; does not wait."""
@@ -286,8 +359,9 @@ class WorkController:
         return self._ended.wait(wait_s)
 
     def _wake(self) -> None:
-        if self._wakeup_fd >= 0:
-            os.write(self._wakeup_fd, b"\0")
+        intake = self._intake
+        if intake is not None:
+            intake.wake()
 
 
 class _LateHost:

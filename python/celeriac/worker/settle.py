@@ -15,7 +15,9 @@ from celeriac.worker.outcome import (
     Refused,
     Rejected,
     Retried,
+    Revoked,
     Succeeded,
+    TimedOut,
     Undecodable,
     WorkerLost,
 )
@@ -41,6 +43,7 @@ class AckPolicy:
     acks_late: bool = False
     acks_on_failure: bool = True
     reject_on_worker_lost: bool = False
+    acks_on_timeout: bool = True
 
 
 #: A message that was not started yet has not been acknowledged, whatever its task says.
@@ -77,7 +80,7 @@ def decide(outcome: Outcome, policy: AckPolicy) -> Settlement:
     settlement = _when_late(outcome, policy)
     if policy.acks_late:
         return settlement
-    if isinstance(outcome, Poisonous | WorkerLost):
+    if isinstance(outcome, Poisonous | WorkerLost | TimedOut):
         # It is acknowledged and will not come back, so its caller must hear of it.
         return _TOLD_EARLY[states.FAILURE]
     return _TOLD_EARLY[settlement.state]
@@ -99,7 +102,9 @@ def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:  # noqa: C901
             return _BACK
         case WorkerLost():
             return _BACK if policy.reject_on_worker_lost else _FAILED
-        case Expired():
+        case TimedOut():
+            return _FAILED if policy.acks_on_timeout else _BACK
+        case Expired() | Revoked():
             return _REVOKED
         case HandedBack():
             return _BACK

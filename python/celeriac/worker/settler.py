@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from celeriac import states
 from celeriac._native import Delivery, Intake
-from celeriac.app.context import Context
+from celeriac.app import joining
 from celeriac.worker import lost
 from celeriac.worker.call import Report
-from celeriac.worker.outcome import Outcome, WorkerLost
+from celeriac.worker.outcome import Outcome, TimedOut, WorkerLost
 from celeriac.worker.request import Request
 from celeriac.worker.settle import AT_THE_DOOR, Settlement, Verdict, decide
 from celeriac.worker.turned import exception_for
@@ -32,9 +32,11 @@ class Settler:
         self._backend = app.backend
         self._intake = intake
         self._accept = accept
+        self._max_bytes: int = app.conf.decompressed_max_bytes
         self._expires_s = {
             state: self._backend.expires_s(state)
             for state in (states.SUCCESS, states.FAILURE, states.REVOKED, states.RETRY)
+            if self._backend.native is not None
         }
 
     def ack_early(self, request: Request, *, later: bool) -> None:
@@ -75,7 +77,11 @@ class Settler:
         document = None
         exc = exception_for(outcome, delivery.task)
         if exc is not None and settlement.state is not None and delivery.id is not None:
-            context = Context(id=delivery.id, task=delivery.task)
+            context = lost.context_of_unknown(delivery, self._accept, self._max_bytes)
+            joining.part_returned(
+                self._app, self._backend, context, settlement.state, exc, may_wait=False
+            )
+            joining.fail_rest_of_chain(self._app, self._backend, context, exc, None)
             document = self._encoded(delivery.id, exc, settlement.state, context)
         self._carry_out(delivery, settlement, document)
 
@@ -84,8 +90,9 @@ class Settler:
         exc = exception_for(outcome, request.task.name)
         if exc is None:
             return None
-        context = lost.context_of(request, self._accept)
-        if isinstance(outcome, WorkerLost):
+        context = lost.context_of(request, self._accept, self._max_bytes)
+        joining.part_returned(self._app, self._backend, context, state, exc, may_wait=False)
+        if isinstance(outcome, WorkerLost | TimedOut):
             lost.spread(self._app, request, context, exc)
         if not request.store_errors:
             return None
@@ -96,7 +103,7 @@ class Settler:
         if backend.is_disabled:
             return None
         if backend.native is not None:
-            document: bytes = backend.encode(task_id, exc, state, None, context)
+            document: bytes = backend.document(task_id, exc, state, None, context)
             return document
         try:
             backend.store_result(task_id, exc, state, request=context)
@@ -116,7 +123,7 @@ class Settler:
             settlement.reason,
             document,
             state != states.RETRY,
-            None if state is None else self._expires_s[state],
+            None if state is None else self._expires_s.get(state),
             later=True,
         )
 

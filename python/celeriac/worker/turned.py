@@ -12,6 +12,7 @@ from celeriac.exceptions import (
     InvalidTaskError,
     NotRegistered,
     TaskRevokedError,
+    TimeLimitExceeded,
     WorkerLostError,
 )
 from celeriac.worker.outcome import (
@@ -20,6 +21,8 @@ from celeriac.worker.outcome import (
     Outcome,
     Poisonous,
     Refused,
+    Revoked,
+    TimedOut,
     Undecodable,
     WorkerLost,
 )
@@ -41,7 +44,8 @@ _INVALID = (
 )
 _UNDECODABLE = "Can't decode message body: %s\nThe message has been discarded.\n\nThe message: %s"
 _SET_ASIDE = "Task message set aside: %s.\nIt was not run, and is kept.\n\nThe message: %s"
-_MAX_SHOWN_BYTES = 1024
+#: How much of a message's body, and of each name in it, a line of the log shows.
+_MAX_SHOWN = 200
 
 
 def announce(outcome: Outcome, delivery: Delivery, sender: Any) -> None:
@@ -76,11 +80,18 @@ def _shown(delivery: Delivery) -> str:
     if delivery.error is not None:
         return f"unreadable, from queue {delivery.queue}"
     body = delivery.raw_body()
+    rest = "..." if len(body) > _MAX_SHOWN else ""
     return (
-        f"task={delivery.task!r} id={delivery.id!r} queue={delivery.queue!r} "
-        f"content_type={delivery.content_type!r} "
-        f"body={body[:_MAX_SHOWN_BYTES]!r} ({len(body)}b)"
+        f"task={_short(delivery.task)} id={_short(delivery.id)} queue={delivery.queue!r} "
+        f"content_type={_short(delivery.content_type)} "
+        f"body={body[:_MAX_SHOWN]!r}{rest} ({len(body)}b)"
     )
+
+
+def _short(text: str | None) -> str:
+    if text is None or len(text) <= _MAX_SHOWN:
+        return repr(text)
+    return f"{text[:_MAX_SHOWN]!r}... ({len(text)} characters)"
 
 
 def exception_for(outcome: Outcome, task_name: str | None) -> BaseException | None:
@@ -101,8 +112,12 @@ def exception_for(outcome: Outcome, task_name: str | None) -> BaseException | No
             return NotRegistered(task_name)
         case Expired():
             return TaskRevokedError("expired")
+        case Revoked(reason):
+            return TaskRevokedError(reason)
         case WorkerLost(cause):
             return WorkerLostError(cause)
+        case TimedOut(limit_s):
+            return TimeLimitExceeded(int(limit_s) if limit_s == int(limit_s) else limit_s)
         case Poisonous(reason):
             return InvalidTaskError(reason)
         case _:

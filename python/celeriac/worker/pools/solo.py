@@ -5,6 +5,7 @@ import threading
 
 from celeriac import _current, signals
 from celeriac._native import ChildEvent, Intake
+from celeriac.app import coroutines
 from celeriac.exceptions import WorkerShutdown, WorkerTerminate
 from celeriac.worker.call import Report
 from celeriac.worker.execute import Executor
@@ -26,6 +27,7 @@ class SoloPool:
     """
 
     name = "solo"
+    leaves_threads = False
 
     def __init__(self, executor: Executor, host: Host, stop: Stop) -> None:
         self._executor = executor
@@ -92,5 +94,6 @@ class SoloPool:
     def terminate(self) -> None:
         """Nothing runs when this is called."""
 
-    def stop(self, wait_s: float) -> None:
-        """Nothing is left to end."""
+    def stop(self, wait_s: float) -> None:  # noqa: ARG002 - nothing runs
+        """Nothing is left to end but the loop of ``async def`` tasks."""
+        coroutines.close_loop()

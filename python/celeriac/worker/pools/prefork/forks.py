@@ -1,5 +1,6 @@
 """The worker's handle of its fork server."""
 
+import logging
 import os
 import select
 import signal
@@ -20,6 +21,9 @@ from celeriac.worker.pools.prefork.server import RunChild, serve
 __all__ = ("ForkServer", "foreign_threads", "human_status")
 
 
+logger = logging.getLogger("celery.pool")
+
+
 class ForkServer:
     """Starts the server; asks it for children; hears of their ends.
 
@@ -27,7 +31,16 @@ class ForkServer:
         run_child: What a child does.
     """
 
+    kind = "Fork"
+
     def __init__(self, run_child: RunChild) -> None:
+        threads = foreign_threads()
+        if threads:
+            logger.warning(
+                "Threads that exist before the pool forks are not there in its children, and what "
+                "they hold locked stays locked: %s. Start them in worker_process_init instead.",
+                ", ".join(threads),
+            )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         worker_pid = os.getpid()
         self.pid = os.fork()

@@ -6,16 +6,18 @@ import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from celeriac._native import ChildEvent, ChildLink, Intake
 from celeriac.worker.call import Report
-from celeriac.worker.outcome import Expired, HandedBack, WorkerLost
+from celeriac.worker.limits import TimeLimits, changed_soft_limit
+from celeriac.worker.outcome import Expired, HandedBack, Outcome, TimedOut, WorkerLost
 from celeriac.worker.pools.base import Host
 from celeriac.worker.pools.prefork.control import Exited, Forked, NotForked, Said
-from celeriac.worker.pools.prefork.forks import ForkServer, foreign_threads, human_status
-from celeriac.worker.pools.prefork.server import RunChild
-from celeriac.worker.pools.prefork.slot import SLOW_S, Child, Given
-from celeriac.worker.reports import from_frame
+from celeriac.worker.pools.prefork.forks import human_status
+from celeriac.worker.pools.prefork.slot import SLOW_S, Child, Given, Watch
+from celeriac.worker.reports import WORN_OUT, from_frame
 from celeriac.worker.request import Request
 
 __all__ = ("PreforkPool",)
@@ -30,28 +32,64 @@ _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 #: More tasks in one child's socket gain nothing.
 _MOST_GIVEN = 64
+_NO_LIMITS = TimeLimits()
+
+
+class Server(Protocol):
+    """Makes children and hears of their ends. A ConnectionError says that it is gone."""
+
+    #: How children are made, for their names in the log.
+    kind: str
+
+    def fork(self, slot: int, fd: int) -> None:
+        """Make a child that has ``fd`` as its end of a socket pair."""
+
+    def kill(self, slot: int, signum: int = ...) -> None:
+        """Send a signal to a child."""
+
+    def reports(self) -> list[Said]:
+        """Take what there is to say, without waiting."""
+
+    def wait_exit(self, slot: int, wait_s: float) -> int | None:
+        """Wait for a child's end; its status as ``waitpid`` gives it."""
+
+    def close(self, wait_s: float) -> None:
+        """End, and the children that are left."""
 
 
 class PreforkPool:
     """Executes tasks in children.
 
     Args:
-        run_child: What a child does.
+        make_server: Starts who makes the children; where it forks, this process must have one
+            thread then.
         host: Hears of the tasks.
         size: How many children.
         max_given: How many tasks a child may have at once, the running one included.
         start_wait_s: How long a child may take to get ready (``worker_proc_alive_timeout``).
+        max_tasks: After how many tasks a child is replaced; None for never.
+        limits: How long tasks may run.
     """
 
     name = "prefork"
+    leaves_threads = False
 
     def __init__(
-        self, run_child: RunChild, host: Host, size: int, max_given: int, start_wait_s: float
+        self,
+        make_server: Callable[[], Server],
+        host: Host,
+        size: int,
+        max_given: int,
+        start_wait_s: float,
+        max_tasks: int | None = None,
+        limits: TimeLimits = _NO_LIMITS,
     ) -> None:
-        self._run_child = run_child
+        self._make_server = make_server
         self._host = host
         self._size = size
-        self._max_given = max(1, min(max_given, _MOST_GIVEN))
+        self._max_given = max(1, min(max_given, _MOST_GIVEN, max_tasks or _MOST_GIVEN))
+        self._max_tasks = max_tasks
+        self._limits = limits
         self._start_wait_s = start_wait_s
         self._children: dict[int, Child] = {}
         self._pending: deque[Request] = deque()
@@ -62,21 +100,14 @@ class PreforkPool:
         self._look_again_s = 0.0
         self._is_stopping = False
         self._is_cold = False
-        self._server: ForkServer
+        self._server: Server
         self._intake: Intake
 
     # Lifecycle -------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Fork the server, while this process has one thread."""
-        threads = foreign_threads()
-        if threads:
-            logger.warning(
-                "Threads that exist before the pool forks are not there in its children, and what "
-                "they hold locked stays locked: %s. Start them in worker_process_init instead.",
-                ", ".join(threads),
-            )
-        self._server = ForkServer(self._run_child)
+        """Start who makes the children, while this process has one thread."""
+        self._server = self._make_server()
 
     def start(self, intake: Intake) -> None:
         """Order the children.
@@ -85,8 +116,26 @@ class PreforkPool:
             intake: Reads what they say.
         """
         self._intake = intake
-        while len(self._children) < self._size:
+        self._fill()
+
+    def _fill(self) -> None:
+        """Order the children that are too few; those that are told to end do not count."""
+        staying = sum(not child.is_retiring for child in self._children.values())
+        for _ in range(staying, self._size):
             self._order_child()
+
+    def resize(self, size: int) -> None:
+        """Order more children, or let some end, the ones with the least to do first.
+
+        Args:
+            size: How many there are to be.
+        """
+        self._size = size
+        self._fill()
+        staying = [child for child in self._children.values() if not child.is_worn_out]
+        staying.sort(key=lambda child: len(child.given))
+        for child in staying[: max(0, len(staying) - size)]:
+            self._wear_out(child)
 
     def stop(self, wait_s: float) -> None:
         """Ask the children to end, wait, and end the server.
@@ -137,12 +186,18 @@ class PreforkPool:
     def _roomiest(self) -> Child | None:
         best, best_room = None, 0
         for child in self._children.values():
-            if child.is_ready and not child.given:
+            if child.is_ready and not child.given and not child.is_worn_out:
                 return child
-            room = child.room(self._max_given)
+            room = self._room(child)
             if room > best_room:
                 best, best_room = child, room
         return best
+
+    def _room(self, child: Child) -> int:
+        room = child.room(self._max_given)
+        if self._max_tasks is None:
+            return room
+        return min(room, self._max_tasks - child.done - len(child.given))
 
     def _give(self, child: Child, request: Request) -> None:
         if request.expires_ms and self._host.is_too_late(request):
@@ -151,11 +206,11 @@ class PreforkPool:
         seq = self._next_seq
         self._next_seq += 1
         child.given.append(Given(seq, request))
-        child.link.send(seq, request.delivery, b"")
+        child.link.send(seq, request.delivery, changed_soft_limit(request.task))
 
     def _give_pending(self, child: Child) -> None:
         pending = self._pending
-        while pending and child.room(self._max_given) > 0:
+        while pending and self._room(child) > 0:
             self._give(child, pending.popleft())
 
     @property
@@ -174,6 +229,47 @@ class PreforkPool:
     def _hand_back_pending(self) -> None:
         while self._pending:
             self._host.ended(self._pending.popleft(), Report(HandedBack()))
+
+    # One task --------------------------------------------------------------------------------
+
+    @property
+    def pids(self) -> list[int]:
+        """The children."""
+        return [child.pid for child in self._children.values() if child.pid]
+
+    def withdraw(self, request: Request) -> None:
+        """Take a task back from the child it waits in: the host is asked before it goes to one.
+
+        Args:
+            request: The task.
+        """
+        child = self._child_of(request)
+        if child is not None:
+            child.link.recall()
+
+    def end_task(self, request: Request, signum: int) -> bool:
+        """Signal the child that runs a task.
+
+        Args:
+            request: The task.
+            signum: The signal. Those that stop a worker are not heard by children: it is SIGKILL
+                then.
+
+        Returns:
+            Whether a child runs it.
+        """
+        child = self._child_of(request)
+        if child is None or child.given[0].request is not request or not child.given[0].is_taken:
+            return False
+        unheard = signum in {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+        self._server.kill(child.slot, signal.SIGKILL if unheard else signum)
+        return True
+
+    def _child_of(self, request: Request) -> Child | None:
+        for child in self._children.values():
+            if any(given.request is request for given in child.given):
+                return child
+        return None
 
     # Hearing ---------------------------------------------------------------------------------
 
@@ -210,20 +306,43 @@ class PreforkPool:
                 given.is_taken = True
                 child.taken_s = time.monotonic()
                 child.is_slow = False
+                child.watch = self._watched(given.request, child.taken_s)
                 self._host.started(given.request, child.pid)
                 return
+
+    def _watched(self, request: Request, now_s: float) -> Watch | None:
+        hard_s, soft_s = request.delivery.timelimit
+        hard_s = self._limits.hard(hard_s, request.task)
+        soft_s = self._limits.soft(soft_s, request.task)
+        return None if hard_s is None and soft_s is None else Watch(request, hard_s, soft_s, now_s)
 
     def _ended(self, child: Child, event: ChildEvent) -> None:
         first = child.given.popleft()
         child.is_slow = time.monotonic() - child.taken_s > SLOW_S
-        self._host.ended(
-            first.request, Report(from_frame(event.code, event.detail), event.document)
-        )
+        child.watch = None
+        child.done += 1
+        outcome = from_frame(event.code & ~WORN_OUT, event.detail)
+        self._host.ended(first.request, Report(outcome, event.document))
+        is_done = self._max_tasks is not None and child.done >= self._max_tasks
+        if child.is_worn_out or is_done or event.code & WORN_OUT:
+            self._wear_out(child)
         if self._pending:
             self._give_pending(child)
 
+    def _wear_out(self, child: Child) -> None:
+        """Give a child no more; it ends, and is replaced, when it has nothing left."""
+        child.is_worn_out = True
+        if child.given:
+            child.link.recall()
+        elif not child.is_retiring and not self._is_stopping:
+            child.is_retiring = True
+            child.link.stop()
+            self._fill()
+
     def _recalled(self, child: Child, seqs: list[int]) -> None:
         back = child.take_back(seqs)
+        if child.is_worn_out and not child.given:
+            self._wear_out(child)
         self._pending.extendleft(reversed(back))
         if self._is_stopping:
             self._hand_back_pending()
@@ -242,7 +361,12 @@ class PreforkPool:
         """
         now_s = time.monotonic()
         wait_s = _LOOK_S
-        for child in self._children.values():
+        for child in list(self._children.values()):
+            if child.watch is not None:
+                if child.watch.is_over(now_s):
+                    self._time_out(child, child.watch.hard_s or 0.0)
+                    continue
+                wait_s = min(wait_s, child.watch.left_s(now_s))
             due_s = child.holds_up(now_s)
             if due_s is None:
                 continue
@@ -256,6 +380,10 @@ class PreforkPool:
             self._look(now_s)
         return wait_s
 
+    def _time_out(self, child: Child, limit_s: float) -> None:
+        self._kill(child)
+        self._bury(child, end=TimedOut(limit_s))
+
     def _look(self, now_s: float) -> None:
         self._hear_server()
         for child in list(self._children.values()):
@@ -265,8 +393,8 @@ class PreforkPool:
                 self._bury(child)
         if self._is_stopping:
             return
-        while len(self._children) < self._size and now_s >= self._start_again_s:
-            self._order_child()
+        if now_s >= self._start_again_s:
+            self._fill()
 
     def _hear_server(self) -> None:
         for said in self._server.reports():
@@ -294,7 +422,7 @@ class PreforkPool:
         finally:
             theirs.close()
         link = ChildLink(self._intake, slot, ours.detach())
-        self._children[slot] = Child(slot, link, time.monotonic())
+        self._children[slot] = Child(slot, link, time.monotonic(), kind=self._server.kind)
 
     def _kill(self, child: Child) -> None:
         try:
@@ -302,22 +430,28 @@ class PreforkPool:
         except OSError:
             logger.debug("The fork server is gone; %s ends with it", child.name)
 
-    def _bury(self, child: Child, status: int | None = None) -> None:
-        """Settle what a dead child held: its running task is lost, the others go back."""
+    def _bury(self, child: Child, status: int | None = None, end: Outcome | None = None) -> None:
+        """Settle what a dead child held: its running task is lost, the others go back.
+
+        Args:
+            child: The child.
+            status: What ``waitpid`` said, where that is known.
+            end: What became of the running task, where it was this worker's doing.
+        """
         self._children.pop(child.slot, None)
         child.link.close()
         if status is None:
             status = self._exit_status(child)
         how = human_status(status)
-        if not self._is_stopping:
+        if not self._is_stopping and not child.is_retiring and end is None:
             logger.error("Process %r pid:%r exited with %r", child.name, child.pid, how)
         for given in child.given:
             if given.is_taken:
-                cause = _cause(how, given.seq)
-                self._host.ended(given.request, Report(WorkerLost(cause, self._is_cold)))
+                lost = end or WorkerLost(_cause(how, given.seq), self._is_cold)
+                self._host.ended(given.request, Report(lost))
             else:
                 self._host.ended(given.request, Report(HandedBack()))
-        if not self._is_stopping:
+        if not self._is_stopping and not child.is_retiring:
             self._replace(child)
 
     def _exit_status(self, child: Child) -> int:
@@ -335,7 +469,7 @@ class PreforkPool:
     def _replace(self, child: Child) -> None:
         now_s = time.monotonic()
         if child.is_ready:
-            self._order_child()
+            self._fill()
             return
         # One that dies at its start would die again at once: wait longer each time.
         pause_s = min(_FIRST_PAUSE_S * 2**self._failed_starts, _LONGEST_PAUSE_S)

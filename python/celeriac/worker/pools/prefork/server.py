@@ -26,12 +26,13 @@ from celeriac.worker.pools.prefork.control import (
     report,
 )
 
-__all__ = ("RunChild", "hear_nothing", "serve")
+__all__ = ("UNHEARD", "RunChild", "hear_nothing", "serve")
 
 #: Runs a child: its number and its end of the socket pair; returns the exit code.
 RunChild = Callable[[int, int], int]
 
-_UNHEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+#: What stops a worker, which alone decides about its children.
+UNHEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 def serve(control: socket.socket, worker_pid: int, run_child: RunChild) -> None:
@@ -65,7 +66,7 @@ def hear_nothing() -> None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
 
-    for signum in _UNHEARD:
+    for signum in UNHEARD:
         signal.signal(signum, unless_mine)
 
 

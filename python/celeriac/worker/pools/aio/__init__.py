@@ -1,0 +1,1 @@
+"""Tasks as coroutines on one loop, and functions in threads beside them."""

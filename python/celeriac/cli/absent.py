@@ -9,20 +9,12 @@ EX_USAGE = 64
 ABSENT = (
     "amqp",
     "beat",
-    "call",
-    "control",
     "events",
     "graph",
-    "inspect",
-    "list",
     "logtool",
     "migrate",
     "multi",
-    "purge",
-    "report",
-    "result",
     "shell",
-    "status",
     "upgrade",
 )
 

@@ -1,27 +1,55 @@
 """``celeriac``: global options and the list of commands."""
 
 import os
-from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import click
 
+from celeriac._as_celery import as_celery
 from celeriac._native import __version__
 from celeriac.cli.absent import ABSENT, absent_command
-from celeriac.cli.find import NoApp, find_app
-from celeriac.cli.worker import worker
+from celeriac.cli.context import CLIContext
 
 __all__ = ("CLIContext", "celeriac", "main")
 
+#: Where each command lives, and what the list of commands says of it: none of them is imported
+#: before it is run.
+_COMMANDS = {
+    "call": ("tasks:call", "Send a task by its name, and print its id."),
+    "control": ("remote:control", "Tell workers what to do."),
+    "inspect": ("remote:inspect", "Ask workers how they are."),
+    "list": ("queues:list_", "List what the broker knows."),
+    "purge": ("queues:purge", "Delete all messages of the application's queues."),
+    "report": ("report:report", "Print versions, system and settings for a bug report."),
+    "result": ("tasks:result", "Wait for a task, and print what it returned."),
+    "status": ("remote:status", "Show which workers are online."),
+    "worker": ("worker:worker", "Execute tasks."),
+}
 
-@dataclass(frozen=True, slots=True)
-class CLIContext:
-    """What a command needs to know of the global options."""
 
-    app: Any
-    no_color: bool
-    quiet: bool
-    workdir: str | None
+class _Commands(click.Group):
+    """Finds commands when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return sorted({*_COMMANDS, *ABSENT, *self.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name in _COMMANDS:
+            module, _, name = _COMMANDS[cmd_name][0].partition(":")
+            command: click.Command = getattr(import_module(f"celeriac.cli.{module}"), name)
+            return command
+        return absent_command(cmd_name) if cmd_name in ABSENT else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, _COMMANDS[name][1] if name in _COMMANDS else "Not in this version.")
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def _change_directory(
@@ -34,7 +62,28 @@ def _change_directory(
     return value
 
 
-@click.group(invoke_without_command=True)
+def _stand_in(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001 - click's signature
+    value: bool,  # noqa: FBT001
+) -> bool:
+    if value:
+        try:
+            as_celery()
+        except ImportError as exc:
+            ctx.fail(str(exc))
+    return value
+
+
+@click.group(cls=_Commands, invoke_without_command=True)
+@click.option(
+    "--as-celery",
+    is_flag=True,
+    callback=_stand_in,
+    is_eager=True,
+    expose_value=False,
+    help="Serve the names celery, kombu and billiard, for code that imports them.",
+)
 @click.option("-A", "--app", envvar="CELERY_APP", help="The application: module or module:name.")
 @click.option("-b", "--broker", envvar="CELERY_BROKER_URL", help="URL of the broker.")
 @click.option("--result-backend", envvar="CELERY_RESULT_BACKEND", help="URL of the results.")
@@ -99,15 +148,12 @@ def _load(ctx: click.Context, app: str | None) -> Any:
         from celeriac import current_app  # noqa: PLC0415 - makes the default app when looked at
 
         return current_app._get_current_object()  # noqa: SLF001 - the proxy's own way
+    from celeriac.cli.find import NoApp, find_app  # noqa: PLC0415 - `--help` stays quick
+
     try:
         return find_app(app)
     except NoApp as exc:
         ctx.fail(f"\n{exc}")
-
-
-celeriac.add_command(worker)
-for _name in ABSENT:
-    celeriac.add_command(absent_command(_name))
 
 
 def main(argv: list[str] | None = None, app: Any = None) -> Any:

@@ -1,10 +1,15 @@
 """``celeriac worker``."""
 
-from typing import Any
+import logging
+import os
+import sys
+from typing import Any, NoReturn
 
 import click
 
+from celeriac.cli.absent import EX_USAGE
 from celeriac.exceptions import ImproperlyConfigured, SecurityError
+from celeriac.worker.options import POOLS, NoSuchPool
 
 __all__ = ("worker",)
 
@@ -12,12 +17,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
 #: Flags that are accepted and have no effect yet, and whether one guards production.
 _WITHOUT_EFFECT = {
-    "time_limit": True,
-    "soft_time_limit": True,
     "autoscale": True,
     "beat": True,
-    "max_tasks_per_child": False,
-    "max_memory_per_child": False,
     "statedb": False,
     "heartbeat_interval": False,
     "disable_prefetch": False,
@@ -37,7 +38,7 @@ _WITHOUT_EFFECT = {
 @click.option("-f", "--logfile", help="Log to this file; %n, %h and %i are expanded.")
 @click.option("--pidfile", help="Write the process id here.")
 @click.option("-c", "--concurrency", help="How many tasks at once; default: the CPUs.")
-@click.option("-P", "--pool", help="prefork or solo.")
+@click.option("-P", "--pool", help=f"One of {', '.join(POOLS)}.")
 @click.option("-Q", "--queues", help="Only these queues, with commas between.")
 @click.option("-X", "--exclude-queues", help="Not these queues.")
 @click.option("-I", "--include", help="Import these modules, too.")
@@ -47,14 +48,14 @@ _WITHOUT_EFFECT = {
 @click.option("--prefetch-multiplier", type=int, help="Messages held for each process.")
 @click.option("--pool-start-method", type=click.Choice(["fork", "spawn"]))
 @click.option("--without-gossip", is_flag=True, help="Accepted: there is no gossip.")
-@click.option("--without-mingle", is_flag=True, help="Accepted: there is no mingling.")
+@click.option("--without-mingle", is_flag=True, help="Do not ask other workers what is revoked.")
 @click.option("--without-heartbeat", is_flag=True, help="Accepted: there are no heartbeats.")
-@click.option("--time-limit", type=float)
-@click.option("--soft-time-limit", type=float)
+@click.option("--time-limit", type=float, help="Kill tasks after so many seconds.")
+@click.option("--soft-time-limit", type=float, help="Interrupt tasks after so many seconds.")
 @click.option("--autoscale", metavar="MAX,MIN")
 @click.option("-B", "--beat", is_flag=True, default=None)
-@click.option("--max-tasks-per-child", type=int)
-@click.option("--max-memory-per-child", type=int)
+@click.option("--max-tasks-per-child", type=int, help="Replace a child after so many tasks.")
+@click.option("--max-memory-per-child", type=int, help="Replace a child beyond so many KiB.")
 @click.option("-S", "--statedb")
 @click.option("--heartbeat-interval", type=int)
 @click.option("--disable-prefetch", is_flag=True, default=None)
@@ -68,7 +69,7 @@ _WITHOUT_EFFECT = {
 @click.option(
     "--allow-unsupported",
     is_flag=True,
-    help="Start although time limits, --autoscale or -B have no effect yet.",
+    help="Start although something that guards production (--autoscale, -B) has no effect.",
 )
 @click.pass_context
 def worker(ctx: click.Context, /, **options: Any) -> None:
@@ -90,10 +91,23 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
             **{name: value for name, value in options.items() if value is not None},
         )
         running.start()
+    except NoSuchPool as exc:
+        click.echo(f"Error: {exc}", err=True)
+        ctx.exit(EX_USAGE)
     except (ImproperlyConfigured, SecurityError) as exc:
         click.echo(f"Error: {exc}", err=True)
         ctx.exit(1)
+    if running.leaves_threads:
+        _leave(running.exitcode or 0)
     ctx.exit(running.exitcode or 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process although threads run: the interpreter's own end would break them off."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _configure(ctx: click.Context, app: Any, pool_start_method: str | None) -> None:

@@ -1,0 +1,1 @@
+"""Celery's import paths for the command line: re-exports, and nothing else."""

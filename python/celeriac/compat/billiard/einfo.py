@@ -1,0 +1,5 @@
+"""`billiard.einfo`: exceptions with their tracebacks."""
+
+from celeriac.app.einfo import ExceptionInfo
+
+__all__ = ["ExceptionInfo"]

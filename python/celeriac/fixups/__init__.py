@@ -1,0 +1,1 @@
+"""Celery's import path for what adapts an application to a framework."""

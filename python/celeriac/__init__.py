@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac import _current
+from celeriac._as_celery import as_celery
 from celeriac._native import __version__
-from celeriac.app import Celery, shared_task
+from celeriac.app import Celery, bugreport, shared_task
 from celeriac.app.proxy import Proxy
-from celeriac.canvas import Signature, maybe_signature, signature
+from celeriac.canvas import (
+    Signature,
+    chain,
+    chord,
+    chunks,
+    group,
+    maybe_signature,
+    signature,
+    xmap,
+    xstarmap,
+)
 from celeriac.nodenames import new_id as uuid
 from celeriac.routing import Broadcast, Exchange, Queue, binding
 
@@ -23,14 +34,22 @@ __all__ = [
     "Signature",
     "Task",
     "__version__",
+    "as_celery",
     "binding",
+    "bugreport",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
+    "group",
     "maybe_signature",
     "shared_task",
     "signature",
     "subtask",
     "uuid",
+    "xmap",
+    "xstarmap",
 ]
 
 subtask = signature

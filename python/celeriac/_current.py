@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,23 +18,20 @@ if TYPE_CHECKING:
 
 
 class LocalStack:
-    """A stack for each thread."""
+    """A stack for each thread, and for each task of asyncio, which begins with its maker's."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        # Never changed in place: contexts that were copied share the tuple.
+        self._items: ContextVar[tuple[Any, ...]] = ContextVar("celeriac_stack", default=())
 
     @property
     def stack(self) -> list[Any]:
-        """This thread's stack, the top last."""
-        try:
-            items: list[Any] = self._local.items
-        except AttributeError:
-            items = self._local.items = []
-        return items
+        """A copy of the stack, the top last."""
+        return list(self._items.get())
 
     def push(self, item: Any) -> None:
         """Put an item on top."""
-        self.stack.append(item)
+        self._items.set((*self._items.get(), item))
 
     def pop(self) -> Any:
         """Take the top item off.
@@ -41,17 +39,20 @@ class LocalStack:
         Returns:
             The item; None where the stack is empty.
         """
-        stack = self.stack
-        return stack.pop() if stack else None
+        items = self._items.get()
+        if not items:
+            return None
+        self._items.set(items[:-1])
+        return items[-1]
 
     @property
     def top(self) -> Any:
         """The top item; None where the stack is empty."""
-        stack = self.stack
-        return stack[-1] if stack else None
+        items = self._items.get()
+        return items[-1] if items else None
 
     def __len__(self) -> int:
-        return len(self.stack)
+        return len(self._items.get())
 
 
 class _ThreadState(threading.local):
@@ -159,7 +160,7 @@ def announce_app_finalized(app: App) -> None:
 
 
 def push_task(obj: TaskLike) -> None:
-    """Make `obj` this thread's current task."""
+    """Make `obj` the current task here."""
     _task_stack.push(obj)
 
 

@@ -41,6 +41,14 @@ class App(Protocol):
         """The result backend of this application."""
 
     @property
+    def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
+        """Makes handles to results."""
+
+    @property
+    def thread_oid(self) -> str:
+        """The queue of this thread's replies."""
+
+    @property
     def timezone(self) -> tzinfo:
         """The zone of the times it writes."""
 

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import _native
 from celeriac.exceptions import OperationalError
+from celeriac.green import cooperative
 from celeriac.retry import delays_s
+from celeriac.settings.servers import in_order, url_list
+from celeriac.settings.tls import tls_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,21 +147,30 @@ def write_url(app: App) -> tuple[str, dict[str, Any]]:
 
 
 def _url(app: App, setting: str) -> tuple[str, dict[str, Any]]:
-    options = dict(app.conf.broker_transport_options or {})
+    conf = app.conf
+    options = dict(conf.broker_transport_options or {})
     if is_embedded(app):
         return embedded_url(app), options
-    url = app.conf[setting] or CELERY_DEFAULT_URL
-    if isinstance(url, (list, tuple)):
-        url = ";".join(url)
-    if "://" not in url:
+    urls = url_list(conf[setting] or CELERY_DEFAULT_URL)
+    if len(urls) == 1 and "://" not in urls[0]:
         # Compat: `broker_url="redis"` means the server on this machine.
-        url = f"{url}://"
-    return url, options
+        urls = [f"{urls[0]}://"]
+    options |= tls_options("broker_use_ssl", conf.broker_use_ssl)
+    return ";".join(_ordered(tuple(urls), conf.broker_failover_strategy)), options
+
+
+def _ordered(urls: tuple[str, ...], strategy: Any) -> list[str]:
+    # Once for each process, so that all who are given the same servers use the same one.
+    known = _orders.get((urls, strategy))
+    if known is None:
+        known = _orders[urls, strategy] = in_order(list(urls), strategy)
+    return known
 
 
 # Publishers --------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
+_orders: dict[tuple[tuple[str, ...], Any], list[str]] = {}
 _publishers: dict[tuple[str, str], _native.Publisher] = {}
 # Application -> (version of its settings, the URL in the environment, publisher): finding the URL
 # takes longer than the publish itself.
@@ -188,15 +200,62 @@ def publisher(app: App) -> _native.Publisher:
     known = _of_app.get(app)
     if known is not None and known[0] == state:
         return known[1]
-    url, options = write_url(app)
+    found = publisher_for(*write_url(app))
+    with _lock:
+        _of_app[app] = (state, found)
+    _announce(app)
+    return found
+
+
+def publisher_of(app: App, connection: Any) -> _native.Publisher:
+    """Return this process's publisher for a connection that a caller has named.
+
+    Args:
+        app: The application.
+        connection: A `Connection` or kombu's, a producer or channel that has one, or None for the
+            application's broker.
+
+    Returns:
+        The publisher. No I/O happens before it is used.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if connection is None:
+        return publisher(app)
+    named = getattr(connection, "connection", None) or connection
+    own = getattr(named, "publisher", None)
+    if own is not None:
+        found: _native.Publisher = own
+        return found
+    # kombu's: a channel's connection is its transport's, which keeps the client.
+    client = getattr(named, "client", None) or named
+    if not hasattr(client, "as_uri"):
+        message = (
+            "connection must be one of app.connection_for_write(), of app.pool or of kombu, "
+            f"not {connection!r}"
+        )
+        raise TypeError(message)
+    url = client.as_uri(include_password=True)
+    return publisher_for(url, getattr(client, "transport_options", None) or {})
+
+
+def publisher_for(url: str, options: Mapping[str, Any]) -> _native.Publisher:
+    """Return this process's publisher for a broker, opening it if need be.
+
+    Args:
+        url: The broker's URL.
+        options: As in `broker_transport_options`.
+
+    Returns:
+        The publisher. No I/O happens before it is used.
+    """
     key = (url, json.dumps(options, sort_keys=True, default=repr))
     with _lock:
         found = _publishers.get(key)
         if found is None:
-            found = _publishers[key] = _native.Publisher(url, options)
-        _of_app[app] = (state, found)
-    _announce(app)
-    return found
+            found = _publishers[key] = _native.Publisher(url, dict(options))
+    return cooperative(found)
 
 
 def _announce(app: App) -> None:
@@ -218,7 +277,8 @@ def publish_with_retries(
     Args:
         send: Publishes once; the same task id each time.
         policy: As in `task_publish_retry_policy`; None for the default: 3 more tries after 0, 0.2
-            and 0.2 seconds.
+            and 0.2 seconds. ``retry_errors`` are classes of exceptions that are tried again beside
+            `OperationalError`; ``errback`` is called with each and the seconds until the next try.
         retry: False tries once.
         sleep: Waits a number of seconds.
 
@@ -227,16 +287,26 @@ def publish_with_retries(
 
     Raises:
         OperationalError: The broker could not be reached, or has refused.
-    """
-    waits = delays_s(policy) if retry else iter(())
+    """  # noqa: DOC502 - what `send` raised
+    given = policy or {}
+    waits = None
     while True:
         try:
             return send()
-        except OperationalError:  # noqa: PERF203 - trying again is what the loop is for
+        except Exception as exc:
+            if not retry or not isinstance(exc, _retried(given.get("retry_errors"))):
+                raise
+            waits = delays_s(given) if waits is None else waits
             wait_s = next(waits, None)
             if wait_s is None:
                 raise
-            sleep(wait_s)
+            if given.get("errback") is not None:
+                given["errback"](exc, wait_s)
+        sleep(wait_s)
+
+
+def _retried(more: Any) -> tuple[type[BaseException], ...]:
+    return (OperationalError, *(more if isinstance(more, tuple) else (more,) if more else ()))
 
 
 def close_all(wait_s: float = CLOSE_WAIT_S) -> None:
@@ -274,5 +344,6 @@ def _forked() -> None:
     _native.after_fork_in_child()
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forked)
 atexit.register(close_all)

@@ -4,7 +4,7 @@ Used where somebody wants to see or change the headers before they leave (signal
 where the serializer is one of Python's. The bytes are those of the fast path.
 
 Source:
-    protocol: task message, protocol 2; celery/app/amqp.py ``as_task_v2``.
+    protocol: task message; celery/app/amqp.py ``as_task_v2`` and ``as_task_v1``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac import _native
+from celeriac.compression import compress
 from celeriac.exceptions import EncodeError
 from celeriac.serialization import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class TaskMessage(NamedTuple):
@@ -24,7 +25,7 @@ class TaskMessage(NamedTuple):
 
     headers: dict[str, Any]
     properties: dict[str, Any]
-    body: tuple[Any, Any, dict[str, Any]]
+    body: tuple[Any, Any, dict[str, Any]] | dict[str, Any]
 
 
 class Common(NamedTuple):
@@ -43,6 +44,7 @@ class Common(NamedTuple):
     delivery_mode: int
     priority: int | None
     repr_max_levels: int
+    compression: str | None = None
 
 
 REPR_MAX_CHARS = 1024
@@ -89,6 +91,57 @@ def build(common: Common, call: Mapping[str, Any], args: Any, kwargs: Any) -> Ta
     return TaskMessage(headers, _properties(common, call), (args, kwargs, embed))
 
 
+def build_protocol1(
+    common: Common, call: Mapping[str, Any], args: Any, kwargs: Any, *, utc: bool
+) -> TaskMessage:
+    """Build a message of protocol 1, for workers that know no other.
+
+    Args:
+        common: As for `build`.
+        call: As for `build`. What protocol 1 has no word for is left out, as Celery does; only the
+            rest of a chain is nested into the callbacks, so that it is not lost.
+        args: The task's arguments.
+        kwargs: Its keyword arguments.
+        utc: The setting ``enable_utc``.
+
+    Returns:
+        Custom headers, properties, and the body in emission order.
+    """
+    group = call.get("group")
+    fields = {key: call.get(key, default) for key, default in _HEADER_DEFAULTS.items()}
+    body = {
+        "task": common.task,
+        "id": call["task_id"],
+        "args": args,
+        "kwargs": kwargs,
+        "group": group,
+        "group_index": fields["group_index"],
+        "retries": fields["retries"],
+        "eta": fields["eta"],
+        "expires": fields["expires"],
+        "utc": utc,
+        "callbacks": _with_rest(call.get("callbacks"), call.get("chain")),
+        "errbacks": call.get("errbacks"),
+        "timelimit": tuple(call.get("timelimit", common.timelimit)),
+        "taskset": group,
+        "chord": call.get("chord"),
+    }
+    return TaskMessage(dict(call.get("headers") or {}), _properties(common, call), body)
+
+
+def _with_rest(callbacks: Any, chain: Any) -> Any:
+    # The last of a chain's rest runs next; each links the one that runs after it.
+    following: dict[str, Any] | None = None
+    for signature in chain or ():
+        step = dict(signature)
+        if following is not None:
+            options = dict(step.get("options") or {})
+            options["link"] = [*(options.get("link") or ()), following]
+            step["options"] = options
+        following = step
+    return callbacks if following is None else [*(callbacks or ()), following]
+
+
 def _shown(call: Mapping[str, Any], key: str, value: Any, common: Common) -> str:
     given = call.get(key)
     if given is not None:
@@ -118,29 +171,40 @@ def _properties(common: Common, call: Mapping[str, Any]) -> dict[str, Any]:
 _ALSO_PROPERTIES = ("argsrepr", "kwargsrepr", "origin")
 
 
-def encode(message: TaskMessage, serializer: str) -> tuple[dict[str, Any], bytes]:
-    """Encode a message's body.
+def encode(
+    message: TaskMessage, serializer: str, compression: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+    """Encode and compress a message's body.
 
     Args:
         message: The message.
         serializer: The serializer's name.
+        compression: The compression's content type; None for none.
 
     Returns:
-        The properties with the content type added, and the body's bytes.
+        The headers with the compression, the properties with the content type, the body's bytes.
 
     Raises:
         EncodeError: A value cannot be encoded; the message says where.
     """
-    args, kwargs, embed = message.body
     # Compat: pickle keeps tuples; JSON and msgpack write both kinds alike.
     try:
-        content_type, content_encoding, data = dumps((args, kwargs, embed), serializer)
+        content_type, content_encoding, data = dumps(message.body, serializer)
     except EncodeError:
         # Say it again in terms of the call: `args[1]["when"]`, not the third of a triple.
-        dumps(args, serializer, "args")
-        dumps(kwargs, serializer, "kwargs")
-        for key, value in embed.items():
+        for key, value in _named_parts(message.body):
             dumps(value, serializer, key)
         raise
     properties = {"content_type": content_type, "content_encoding": content_encoding}
-    return {**properties, **message.properties}, data
+    headers = message.headers
+    if compression is not None:
+        data, name = compress(data, compression)
+        headers = {**headers, "compression": name}
+    return headers, {**properties, **message.properties}, data
+
+
+def _named_parts(body: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(body, dict):
+        return body.items()
+    args, kwargs, embed = body
+    return [("args", args), ("kwargs", kwargs), *embed.items()]

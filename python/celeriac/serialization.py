@@ -8,16 +8,13 @@ Source:
 
 from __future__ import annotations
 
-import functools
-import io
-import os
-import pickle
+import sys
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from celeriac import _native
+from celeriac import _native, pickles
 from celeriac.exceptions import (
     ContentDisallowed,
     DecodeError,
@@ -28,8 +25,6 @@ from celeriac.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-PICKLE_PROTOCOL = int(os.environ.get("PICKLE_PROTOCOL", pickle.DEFAULT_PROTOCOL))
-
 
 class Serializer(NamedTuple):
     """A named way to turn values into bytes and back."""
@@ -37,33 +32,22 @@ class Serializer(NamedTuple):
     name: str
     content_type: str
     content_encoding: str
-    encode: Callable[[Any], bytes]
+    encode: Callable[[Any], Any]
     decode: Callable[[bytes], Any]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the Rust module encodes and decodes it without a detour through Python."""
+        return self.encode in _NAMES_PLACES
 
 
 def _yaml() -> Any:
     try:
         import yaml  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415 - optional
     except ImportError:
-        message = "No yaml library is installed: pip install PyYAML."
+        message = "The serializer yaml needs PyYAML: pip install 'celeriac[yaml]'."
         raise SerializerNotInstalled(message) from None
     return yaml
-
-
-def _load_pickle(data: bytes) -> Any:
-    return Unpickler(io.BytesIO(data)).load()
-
-
-class Unpickler(pickle.Unpickler):
-    """Reads what Celery processes pickle: `celery.*` names are ours where we have them."""
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: D102 - inherited
-        if module.partition(".")[0] == "celery":
-            try:
-                return super().find_class(f"celeriac{module[6:]}", name)
-            except (ImportError, AttributeError):
-                pass
-        return super().find_class(module, name)
 
 
 _SERIALIZERS: dict[str, Serializer] = {}
@@ -71,7 +55,7 @@ _SERIALIZERS: dict[str, Serializer] = {}
 
 def register(
     name: str,
-    encoder: Callable[[Any], bytes],
+    encoder: Callable[[Any], Any],
     decoder: Callable[[bytes], Any],
     content_type: str,
     content_encoding: str = "utf-8",
@@ -80,12 +64,27 @@ def register(
 
     Args:
         name: As in `task_serializer` and `accept_content`.
-        encoder: Turns a value into bytes.
+        encoder: Turns a value into bytes, or into text, which leaves as UTF-8.
         decoder: Turns bytes into a value.
         content_type: As in a message's `content_type`.
         content_encoding: As in a message's `content_encoding`: ``utf-8`` or ``binary``.
     """
     _SERIALIZERS[name] = Serializer(name, content_type, content_encoding, encoder, decoder)
+
+
+def unregister(name: str) -> None:
+    """Remove a serializer.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        SerializerNotInstalled: There is none of this name.
+    """
+    if name not in _SERIALIZERS:
+        message = f"No serializer is called {name!r}, so none can be removed."
+        raise SerializerNotInstalled(message)
+    del _SERIALIZERS[name]
 
 
 register("json", _native.encode_json, _native.decode_json, "application/json")
@@ -94,8 +93,8 @@ register(
 )
 register(
     "pickle",
-    functools.partial(pickle.dumps, protocol=PICKLE_PROTOCOL),
-    _load_pickle,
+    pickles.dumps,
+    pickles.loads,
     "application/x-python-serialize",
     "binary",
 )
@@ -125,30 +124,47 @@ def serializer(name: str) -> Serializer:
     Raises:
         SerializerNotInstalled: There is none of this name.
     """
-    found = _SERIALIZERS.get(name)
-    if found is None:
-        found = next((s for s in _SERIALIZERS.values() if s.content_type == name), None)
+    found = _find(name)
     if found is None:
         names = ", ".join(sorted(_SERIALIZERS))
-        message = f"No serializer is called {name!r}. There are: {names}."
+        message = (
+            f"No serializer is called {name!r}. There are: {names}; "
+            "celeriac.serialization.register adds others."
+        )
         raise SerializerNotInstalled(message)
     return found
 
 
-def survives_pickling(value: Any) -> bool:
-    """Say whether a value would arrive where it is sent pickled.
+def _find(name: str) -> Serializer | None:
+    found = _SERIALIZERS.get(name)
+    if found is None:
+        found = next((s for s in _SERIALIZERS.values() if s.content_type == name), None)
+    return _of_kombu(name) if found is None else found
+
+
+def _of_kombu(name: str) -> Serializer | None:
+    # A program that registered its serializer with a kombu it has loaded means us, too.
+    registry: Any = getattr(sys.modules.get("kombu.serialization"), "registry", None)
+    try:
+        short = registry.type_to_name.get(name, name)
+        content_type, content_encoding, encode = registry._encoders[short]  # noqa: SLF001 - it has no other door
+        decode = registry._decoders[content_type]  # noqa: SLF001
+    except (AttributeError, KeyError):
+        return None
+    return Serializer(short, content_type, content_encoding, encode, decode)
+
+
+def is_native(content_type: str) -> bool:
+    """Say whether the Rust module decodes a content type by itself.
 
     Args:
-        value: Any value.
+        content_type: A message's.
 
     Returns:
-        Whether it can be pickled, and what comes out can be made again.
+        Whether it does, and nobody has registered another codec for it.
     """
-    try:
-        pickle.loads(pickle.dumps(value))
-    except Exception:  # noqa: BLE001 - pickling calls the user's code
-        return False
-    return True
+    found = next((s for s in _SERIALIZERS.values() if s.content_type == content_type), None)
+    return found is not None and found.is_native
 
 
 def accepted(names: Iterable[str] | None) -> frozenset[str] | None:
@@ -189,6 +205,8 @@ def dumps(value: Any, name: str, what: str = "value") -> tuple[str, str, bytes]:
     except Exception as exc:
         message = f"{chosen.name} cannot carry {what}: {type(exc).__name__}: {exc}"
         raise EncodeError(message) from exc
+    if isinstance(data, str):  # Compat: kombu's encoders may return text
+        data = data.encode()
     return chosen.content_type, chosen.content_encoding, data
 
 
@@ -215,7 +233,7 @@ def loads(
         SerializerNotInstalled: The serializer's library is missing.
     """
     kind = content_type or "application/data"
-    chosen = next((s for s in _SERIALIZERS.values() if kind in {s.content_type, s.name}), None)
+    chosen = _find(kind)
     mime = chosen.content_type if chosen else kind
     if accept is not None and mime not in accept and mime not in _ALWAYS_ACCEPTED:
         label = chosen.name if chosen else mime

@@ -181,7 +181,25 @@ def absolute(value: Any, now: datetime) -> datetime | None:
         return value
     if isinstance(value, str):
         return parse_iso(value)
-    return now + maybe_timedelta(value)
+    return later(now, maybe_timedelta(value))
+
+
+def later(moment: datetime, delta: timedelta) -> datetime:
+    """Add elapsed time.
+
+    Python adds to what the clock on the wall shows: where that is set forward in between, an hour
+    too little passes.
+
+    Args:
+        moment: A time; a naive one is added to as it is.
+        delta: How long.
+
+    Returns:
+        A time in the same zone.
+    """
+    if is_naive(moment):
+        return moment + delta
+    return (moment.astimezone(UTC) + delta).astimezone(moment.tzinfo)
 
 
 _UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))

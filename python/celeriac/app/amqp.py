@@ -14,6 +14,7 @@ from celeriac.routing import Exchange, Queue, Queues, Router, prepare
 
 if TYPE_CHECKING:
     from celeriac import routing
+    from celeriac.app.producing import Producer
 
 __all__ = ["AMQP", "Queues"]
 
@@ -36,6 +37,13 @@ class AMQP:
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
         self._version = -1
+
+    @property
+    def Producer(self) -> type[Producer]:  # noqa: N802 - Celery's name
+        """The class of what messages are sent through: ``app.amqp.Producer(connection)``."""
+        from celeriac.app.producing import Producer  # noqa: PLC0415 - most applications need none
+
+        return Producer
 
     def _once(self, name: str, make: Any) -> Any:
         with self._lock:
@@ -140,6 +148,11 @@ class AMQP:
         conf = self.app.conf
         rules = prepare(conf.task_routes, symbol_by_name)
         return Router(rules, queues or self.queues, conf.task_default_queue)
+
+    @property
+    def producer_pool(self) -> Any:
+        """The pool that lends producers; the application's."""
+        return self.app.producer_pool
 
     @property
     def routes(self) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celeriac import _current
@@ -16,15 +17,16 @@ from celeriac.app import finding, pickling
 from celeriac.app.declaring import Declaring
 from celeriac.app.loading import symbol_by_name
 from celeriac.app.registry import TaskRegistry
-from celeriac.exceptions import AlwaysEagerIgnored
+from celeriac.exceptions import AlwaysEagerIgnored, OperationalError
 from celeriac.settings import Settings
 from celeriac.signals import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
 
+    from celeriac.app.publishing import BatchPublisher
     from celeriac.result import AsyncResult
 
 
@@ -59,9 +61,10 @@ class Celery(Declaring):
     IS_WINDOWS = sys.platform == "win32"
     SYSTEM = "Linux" if sys.platform.startswith("linux") else sys.platform
     Pickler = pickling.AppPickler
+    OperationalError = OperationalError
 
     registry_cls: Any = TaskRegistry
-    builtin_fixups: frozenset[str] = frozenset()
+    builtin_fixups: frozenset[str] = frozenset({"celeriac.fixups.django:fixup"})
     user_options: Any = None
     steps: Any = None
     on_after_fork: Any = None
@@ -201,8 +204,8 @@ class Celery(Declaring):
             eta: When it runs.
             task_id: Its id; a new one by default.
             producer: As `publisher`.
-            connection: Ignored: the process has one.
-            router: Ignored: see `Celery.amqp`.
+            connection: A connection to the broker it goes to; the application's by default.
+            router: Routes this call instead of the one of `Celery.amqp`.
             result_cls: Makes the handle.
             expires: Seconds, or a time, after which it does not run.
             publisher: Of `Celery.publisher`: hands the message over without waiting.
@@ -229,7 +232,6 @@ class Celery(Declaring):
         Returns:
             A handle to its result.
         """
-        del connection, router
         if self.conf.task_always_eager and task_type is None:
             finding.warn(AlwaysEagerIgnored, _EAGER_IGNORED)
         known = task_type if task_type is not None else self._tasks.get(name)
@@ -238,7 +240,8 @@ class Celery(Declaring):
         ignored = bool(options.get("ignore_result"))
         given = {
             "countdown": countdown, "eta": eta, "task_id": task_id, "expires": expires,
-            "producer": producer, "publisher": publisher, "link": link, "link_error": link_error,
+            "producer": producer, "publisher": publisher, "connection": connection,
+            "router": router, "link": link, "link_error": link_error,
             "group_id": group_id, "group_index": group_index, "retries": retries or None,
             "chord": chord, "reply_to": reply_to, "time_limit": time_limit,
             "soft_time_limit": soft_time_limit, "root_id": root_id, "parent_id": parent_id,
@@ -248,6 +251,58 @@ class Celery(Declaring):
         options.update({key: value for key, value in given.items() if value is not None})
         sent_id, subscription = self.sender.send(name, args, kwargs, options)
         result: AsyncResult = (result_cls or self.AsyncResult)(sent_id)
+        return self._sent(result, subscription, ignored, add_to_parent)
+
+    async def asend_task(
+        self,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        *,
+        publisher: Any = None,
+        result_cls: Any = None,
+        add_to_parent: bool = True,
+        **options: Any,
+    ) -> AsyncResult:
+        """Send a task by its name, without blocking the loop.
+
+        Args:
+            name: The task's name.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+            publisher: Of `Celery.apublisher`: the message is confirmed later.
+            result_cls: Makes the handle.
+            add_to_parent: Whether the task that runs here notes it as its child.
+            **options: As of `send_task`.
+
+        Returns:
+            A handle to its result.
+        """
+        from celeriac import aio, broker  # noqa: PLC0415 - asyncio is slow to import
+
+        task_type = options.get("task_type")
+        if self.conf.task_always_eager and task_type is None:
+            finding.warn(AlwaysEagerIgnored, _EAGER_IGNORED)
+        known = task_type if task_type is not None else self._tasks.get(name)
+        if options.get("ignore_result") is None and known is not None:
+            options["ignore_result"] = known.ignore_result
+        ignored = bool(options.get("ignore_result"))
+        for key in ("producer", "connection", "router"):
+            options.pop(key, None)
+        given = {key: value for key, value in options.items() if value is not None}
+        results = None if ignored else self.backend.native
+        given["publisher"] = publisher or aio.Edge(broker.publisher(self), results)
+        sent_id, subscription = await self.sender.asend(name, args, kwargs, given)
+        result: AsyncResult = (result_cls or self.AsyncResult)(sent_id)
+        return self._sent(result, subscription, ignored, add_to_parent)
+
+    @staticmethod
+    def _sent(
+        result: AsyncResult,
+        subscription: Any,
+        ignored: bool,  # noqa: FBT001 - as sent
+        add_to_parent: bool,  # noqa: FBT001
+    ) -> AsyncResult:
         result.ignored = ignored
         result.follow(subscription)
         if add_to_parent:
@@ -267,29 +322,74 @@ class Celery(Declaring):
         kwargs["app"] = self
         return signature(*args, **kwargs)
 
-    def publisher(self, window: int = 4096, **_options: Any) -> Any:
+    def publisher(
+        self,
+        window: int = 4096,
+        connection: Any = None,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> BatchPublisher:
         """Open a window for many calls: ``apply_async(publisher=...)``.
 
         Args:
             window: How many messages may be unconfirmed.
+            connection: Of another broker than the application's.
+            on_progress: Called with the numbers of calls that are settled, and handed over.
 
         Returns:
             A context manager; leaving it waits until all are confirmed.
         """
         from celeriac.app.publishing import BatchPublisher  # noqa: PLC0415 - see above
 
-        return BatchPublisher(self, window)
+        return BatchPublisher(self, window, connection, on_progress)
+
+    def apublisher(self, window: int = 4096) -> Any:
+        """Open a window for many calls of coroutines: ``aapply_async(publisher=...)``.
+
+        Args:
+            window: How many messages may be unconfirmed; a call awaits room in a full window.
+
+        Returns:
+            An asynchronous context manager; leaving it waits until all are confirmed.
+        """
+        from celeriac.app.publishing import AsyncPublisher  # noqa: PLC0415 - see above
+
+        return AsyncPublisher(self, window)
+
+    @contextmanager
+    def publisher_or(self, publisher: Any = None) -> Iterator[Any]:
+        """Use a window that is open, or open one for what is sent now.
+
+        Args:
+            publisher: Of `Celery.publisher`, or None.
+
+        Yields:
+            The window; one that was opened here is confirmed on leaving.
+        """
+        if publisher is not None:
+            yield publisher
+            return
+        with self.publisher() as own:
+            yield own
 
     # Command line ------------------------------------------------------------------------------
 
     def start(self, argv: list[str] | None = None) -> None:
         """Run the command line."""
-        symbol_by_name("celeriac.cli:main")(argv, app=self)
+        symbol_by_name("celeriac.cli.main:main")(argv, app=self)
 
     def worker_main(self, argv: list[str] | None = None) -> None:
         """Run the command ``worker``."""
         arguments = list(sys.argv[1:] if argv is None else argv)
         self.start(arguments if "worker" in arguments else ["worker", *arguments])
+
+    def bugreport(self) -> str:
+        """Describe versions, system and settings, without passwords.
+
+        Returns:
+            Text of several lines.
+        """
+        text: str = symbol_by_name("celeriac.app.report:bugreport")(self)
+        return text
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'} at {id(self):#x}>"

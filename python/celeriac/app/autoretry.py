@@ -7,6 +7,7 @@ Source:
 from __future__ import annotations
 
 import functools
+import inspect
 import random
 from typing import Any
 
@@ -35,22 +36,47 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
     maximum_s, jitter = option("retry_backoff_max", 600), option("retry_jitter", True)  # noqa: FBT003
     original = task.run
 
+    def retry(exc: BaseException) -> Any:
+        wanted = dict(retry_kwargs)
+        if factor:
+            scale = random.random() if jitter else None  # noqa: S311 - not for secrets
+            first_s = 1 if factor is True else factor
+            retries = task.request.retries
+            wanted["countdown"] = backoff_s(first_s, retries, maximum_s, scale)
+        return task.retry(exc=exc, **wanted)
+
+    object.__setattr__(task, "_orig_run", original)
+    wrap = _around_coroutine if inspect.iscoroutinefunction(original) else _around_function
+    object.__setattr__(task, "run", wrap(original, (Ignore, Retry, *never), catch, retry))
+
+
+# Compat: `raise` what `retry` returns, for in eager mode it may do so instead of raising.
+
+
+def _around_function(original: Any, never: Any, catch: Any, retry: Any) -> Any:
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return original(*args, **kwargs)
-        except (Ignore, Retry, *never):
+        except never:
             raise
         except catch as exc:
-            wanted = dict(retry_kwargs)
-            if factor:
-                scale = random.random() if jitter else None  # noqa: S311 - not for secrets
-                first_s = 1 if factor is True else factor
-                retries = task.request.retries
-                wanted["countdown"] = backoff_s(first_s, retries, maximum_s, scale)
-            again = task.retry(exc=exc, **wanted)
-            # Compat: in eager mode `retry` may return instead of raising.
-            raise again from exc
+            raise retry(exc) from exc
 
-    object.__setattr__(task, "_orig_run", original)
-    object.__setattr__(task, "run", run)
+    return run
+
+
+def _around_coroutine(original: Any, never: Any, catch: Any, retry: Any) -> Any:
+    @functools.wraps(original)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        import asyncio  # noqa: PLC0415 - `import celeriac` stays quick
+
+        try:
+            return await original(*args, **kwargs)
+        except never:
+            raise
+        except catch as exc:
+            # In a thread: sending waits for the broker, and others may be on this loop.
+            raise await asyncio.to_thread(retry, exc) from exc
+
+    return run

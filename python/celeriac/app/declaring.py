@@ -6,21 +6,30 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from celeriac import _current
-from celeriac.app import finding
+from celeriac.app import finding, models
 from celeriac.app.configuring import Configured
 from celeriac.app.proxy import PromiseProxy, maybe_evaluate
 from celeriac.app.typecheck import header
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
+    from celeriac.app.decorators import (
+        BoundDecorator,
+        BoundModelDecorator,
+        CoroutineTask,
+        Decorator,
+        ModelDecorator,
+    )
     from celeriac.app.registry import TaskRegistry
     from celeriac.app.task import P, R
     from celeriac.app.task import Task as TaskOf
+
+L = TypeVar("L", bound="Callable[[Any], Any]")
 
 
 class Declaring(Configured):
@@ -34,17 +43,48 @@ class Declaring(Configured):
     _tasks: TaskRegistry
     _pending: deque[PromiseProxy]
     _finalize_mutex: Any
+    #: What `lifespan` was given, in order.
+    lifespans: tuple[Callable[[Any], Any], ...] = ()
 
+    def lifespan(self, maker: L) -> L:
+        """Open something on a worker's loop before its ``async def`` tasks, and close it after.
+
+        Context variables that it sets are seen by each task. A decorator; with several, each is
+        opened after the ones before it, and closed before them.
+
+        Args:
+            maker: Called with the application: an asynchronous generator that yields once, or a
+                function that returns an asynchronous context manager.
+
+        Returns:
+            The function.
+        """
+        self.lifespans = (*self.lifespans, maker)
+        return maker
+
+    @overload
+    def task(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
     @overload
     def task(self, fun: Callable[P, R], /) -> TaskOf[P, R]: ...
     @overload
     def task(
-        self, *, base: None = None, bind: Literal[True], **opts: Any
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], TaskOf[P, R]]: ...
+        self, *, base: None = None, pydantic: Literal[True], bind: Literal[True], **opts: Any
+    ) -> BoundModelDecorator: ...
+    @overload
+    def task(
+        self,
+        *,
+        base: None = None,
+        pydantic: Literal[True],
+        bind: Literal[False] = False,
+        **opts: Any,
+    ) -> ModelDecorator: ...
+    @overload
+    def task(self, *, base: None = None, bind: Literal[True], **opts: Any) -> BoundDecorator: ...
     @overload
     def task(
         self, *, base: None = None, bind: Literal[False] = False, **opts: Any
-    ) -> Callable[[Callable[P, R]], TaskOf[P, R]]: ...
+    ) -> Decorator: ...
     @overload
     def task(self, *, base: Any, **opts: Any) -> Callable[[Callable[..., Any]], Any]: ...
     def task(self, *args: Any, **opts: Any) -> Any:
@@ -53,7 +93,8 @@ class Declaring(Configured):
         Args:
             *args: The function, where there are no options.
             **opts: ``name``, ``bind`` (the task is the first argument), ``base`` (its class),
-                ``shared``, ``lazy``, and every attribute of `Task`.
+                ``shared``, ``lazy``, ``pydantic`` (see `task_from_function`), and every attribute
+                of `Task`.
 
         Returns:
             The task, or a stand-in that makes it when it is first used.
@@ -90,6 +131,10 @@ class Declaring(Configured):
         name: str | None = None,
         base: Any = None,
         bind: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+        pydantic: bool = False,  # noqa: FBT001, FBT002
+        pydantic_strict: bool = False,  # noqa: FBT001, FBT002
+        pydantic_context: Mapping[str, Any] | None = None,
+        pydantic_dump_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
         """Make a task of a function now (see `task`).
@@ -99,6 +144,11 @@ class Declaring(Configured):
             name: The task's name; module and function by default.
             base: The task's class.
             bind: Whether the task is the function's first argument.
+            pydantic: Whether arguments are validated by the models that annotate them, and a model
+                that is returned is sent as its data.
+            pydantic_strict: Whether values of another type are refused, not converted.
+            pydantic_context: What validators see as their context.
+            pydantic_dump_kwargs: Options of ``model_dump``.
             **options: Attributes of the task.
 
         Returns:
@@ -113,12 +163,18 @@ class Declaring(Configured):
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
         if name in self._tasks:
             return self._tasks[name]
+        modelled = None
+        if pydantic:
+            how = models.Options(pydantic_strict, pydantic_context, pydantic_dump_kwargs)
+            modelled = models.Modelled(self, fun, name, bound=bind, options=how)
+            fun = modelled.wrapped()
         run = fun if bind else staticmethod(fun)
         attributes = {
             "app": self,
             "name": name,
             "run": run,
             "_decorated": True,
+            "_modelled": modelled,
             "__doc__": fun.__doc__,
             "__module__": fun.__module__,
             "__annotations__": getattr(fun, "__annotations__", {}),

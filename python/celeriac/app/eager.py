@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac import signals, states
+from celeriac import serialization, signals, states
 from celeriac._current import pop_task, push_task
-from celeriac.app import link
+from celeriac.app import coroutines, link
 from celeriac.app.context import Context
 from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.predicates import state_of
 from celeriac.nodenames import new_id
-from celeriac.result import EagerResult
+from celeriac.result import EagerResult, denied_join_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +65,19 @@ def instead_of_sending(
 
     Returns:
         Its result.
-    """
-    return apply(task, args, kwargs, task_id, options.pop("retries", 0), None, options)
+
+    Raises:
+        EncodeError: The serializer cannot carry the arguments.
+    """  # noqa: DOC502 - raised by the serializer
+    name = options.get("serializer") or task.app.conf.task_serializer
+    content_type, encoding, data = serialization.dumps(
+        (args or (), kwargs or {}), name, "arguments"
+    )
+    args, kwargs = serialization.loads(
+        data, content_type, encoding, accept=frozenset({content_type})
+    )
+    with denied_join_result():
+        return apply(task, args, kwargs, task_id, options.pop("retries", 0), None, options)
 
 
 def _request(
@@ -139,9 +150,11 @@ def _outcome(task: Any, request: Context) -> tuple[str, Any, ExceptionInfo | Non
     # Only a `__call__` of the user's (or of a tool that has wrapped it) is to be seen.
     body = task.run if type(task).__call__ is type(task).plain_call else task
     try:
-        return states.SUCCESS, body(*request.args, **request.kwargs), None
+        value = body(*request.args, **request.kwargs)
+        value = coroutines.run(value) if coroutines.is_coroutine(value) else value
     except Exception as exc:  # noqa: BLE001 - a task is the user's code
         return state_of(exc), exc, ExceptionInfo()
+    return states.SUCCESS, value, None
 
 
 def _hand_on(task: Any, request: Context, state: str, value: Any, einfo: Any) -> None:

@@ -10,13 +10,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from celeriac import states
 from celeriac._protocols import App
-from celeriac.app.context import Context
-from celeriac.canvas.signature import maybe_signature
-from celeriac.nodenames import new_id
+from celeriac.canvas import group, maybe_signature
+from celeriac.canvas.compose import kind
 
-__all__ = ("fail_rest_of_chain", "follow", "run_errbacks")
+__all__ = ("follow", "run_errbacks")
 
 logger = logging.getLogger("celery.app.trace")
 
@@ -52,18 +50,15 @@ def _family(app: App, request: Any) -> dict[str, Any]:
 def _send_all(
     app: App, signatures: Sequence[Any], args: tuple[Any, ...], options: dict[str, Any]
 ) -> None:
-    """Send one signature as it is, and several as the members of a new group."""
+    # Compat: one is sent as it is; of several each group is, and the others are a new group.
     steps = [maybe_signature(signature, app=app) for signature in signatures]
-    if len(steps) > 1:
-        _send_group(steps, args, options)
-    else:
-        steps[0].apply_async(args, **options)
-
-
-def _send_group(steps: Sequence[Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    group_id = new_id()
-    for index, step in enumerate(steps):
-        step.apply_async(args, group_id=group_id, group_index=index, **options)
+    groups = [step for step in steps if kind(step) == "group"]
+    others = [step for step in steps if kind(step) != "group"]
+    if len(steps) > 1 and others:
+        groups.append(group(others, app=app))
+        others = []
+    for step in groups + others:
+        step.apply_async(args, **options)
 
 
 def run_errbacks(app: App, request: Any, exc: BaseException, traceback: str | None) -> None:
@@ -92,7 +87,7 @@ def run_errbacks(app: App, request: Any, exc: BaseException, traceback: str | No
 def _send_errbacks(request: Any, errbacks: Sequence[Any]) -> None:
     options = {"parent_id": request.id, "root_id": request.root_id or request.id}
     try:
-        _send_group(errbacks, (request.id,), options)
+        group(list(errbacks)).apply_async((request.id,), **options)
     except Exception:
         logger.exception("The errbacks of task %s could not be sent", request.id)
 
@@ -123,22 +118,3 @@ def _open_parameters(run: Callable[..., Any], signature: Any) -> list[inspect.Pa
         except (TypeError, ValueError):
             run = run.func if isinstance(run, functools.partial) else run
     return list(inspect.signature(run).parameters.values())
-
-
-def fail_rest_of_chain(
-    backend: Any, request: Any, exc: BaseException, traceback: str | None
-) -> None:
-    """Store the failure under the ids of the chain steps that will never run.
-
-    Args:
-        backend: The result backend.
-        request: The failed task's request context.
-        exc: What it raised.
-        traceback: Where, formatted.
-    """
-    for step in request.chain or ():
-        task_id = (step.get("options") or {}).get("task_id")
-        if task_id is not None:
-            fields = {**step, **step["options"], "id": task_id}
-            context = Context(fields, group=step["options"].get("group_id"))
-            backend.store_result(task_id, exc, states.FAILURE, traceback, request=context)

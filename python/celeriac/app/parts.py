@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from celeriac import _current
+from celeriac import _current, broker
 from celeriac.app import finding
 from celeriac.app.loading import loader_class, symbol_by_name
 from celeriac.settings import Settings
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from celeriac.app.amqp import AMQP
+
+_CONNECTIONS = "celeriac.app.connection"
 
 
 class Parts:
@@ -111,8 +114,6 @@ class Parts:
         self._made["backend"] = backend
 
     def _open_backend(self) -> Any:
-        if self.backend_cls is not None:
-            return symbol_by_name(self.backend_cls)(app=self)
         return symbol_by_name("celeriac.backends:open_backend")(self)
 
     @property
@@ -143,41 +144,111 @@ class Parts:
     @property
     def pool(self) -> Any:
         """Stands for a pool of connections to the broker."""
-        from celeriac.app.publishing import ConnectionPool  # noqa: PLC0415 - see above
+        return self._once("pool", lambda: symbol_by_name(f"{_CONNECTIONS}:ConnectionPool")(self))
 
-        return self._once("pool", lambda: ConnectionPool(self))
+    @property
+    def producer_pool(self) -> Any:
+        """Stands for a pool of producers."""
+        return self._once(
+            "producer_pool", lambda: symbol_by_name(f"{_CONNECTIONS}:ProducerPool")(self)
+        )
 
-    def connection_for_write(self, url: str | None = None, **_kwargs: Any) -> Any:
+    def connection_for_write(self: Any, url: str | None = None, **kwargs: Any) -> Any:
         """Return a connection to send through.
 
         Returns:
             The connection; also a context manager.
         """
-        from celeriac.app.publishing import Connection  # noqa: PLC0415 - see above
+        return self._connection(broker.write_url(self), url, kwargs)
 
-        return Connection(self, url)
-
-    connection_for_read = connection_for_write
-
-    def connection(self, hostname: str | None = None, **_kwargs: Any) -> Any:
-        """Return a connection.
+    def connection_for_read(self: Any, url: str | None = None, **kwargs: Any) -> Any:
+        """Return a connection to the broker that workers consume from.
 
         Returns:
             The connection; also a context manager.
         """
-        return self.connection_for_write(hostname)
+        return self._connection(broker.read_url(self), url, kwargs)
+
+    def _connection(
+        self, configured: tuple[str, dict[str, Any]], url: str | None, given: dict[str, Any]
+    ) -> Any:
+        default_url, options = configured
+        options = {**options, **(given.pop("transport_options", None) or {})}
+        given.setdefault("connect_timeout", self.conf.broker_connection_timeout)
+        make = symbol_by_name(f"{_CONNECTIONS}:Connection")
+        return make(url or default_url, transport_options=options, **given)
+
+    def connection(  # noqa: PLR0913, PLR0917 - Celery's signature
+        self,
+        hostname: str | None = None,
+        userid: str | None = None,
+        password: str | None = None,
+        virtual_host: str | None = None,
+        port: int | None = None,
+        ssl: Any = None,
+        connect_timeout: float | None = None,
+        transport: str | None = None,
+        transport_options: Any = None,
+        heartbeat: Any = None,
+        login_method: Any = None,
+        failover_strategy: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return a connection: to the configured broker, or to one whose address is given.
+
+        Args:
+            hostname: URL or host.
+            userid: User.
+            password: Password.
+            virtual_host: Virtual host.
+            port: Port.
+            ssl: Ignored: the URL's scheme says it.
+            connect_timeout: Seconds each try to connect may take.
+            transport: Scheme of the URL.
+            transport_options: As in `broker_transport_options`.
+            heartbeat: Ignored: see `broker_heartbeat`.
+            login_method: Ignored.
+            failover_strategy: Ignored: see `broker_failover_strategy`.
+            **kwargs: Ignored.
+
+        Returns:
+            The connection; also a context manager.
+        """
+        del ssl, heartbeat, login_method, failover_strategy, kwargs
+        address = symbol_by_name(f"{_CONNECTIONS}:url_of_parts")
+        url = address(hostname, userid, password, virtual_host, port, transport)
+        options = {"connect_timeout": connect_timeout, "transport_options": transport_options}
+        return self.connection_for_write(url, **{k: v for k, v in options.items() if v is not None})
 
     broker_connection = connection
 
-    def connection_or_acquire(self, connection: Any = None, *_: Any, **__: Any) -> Any:
+    def connection_or_acquire(
+        self,
+        connection: Any = None,
+        pool: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        *_: Any,
+        **__: Any,
+    ) -> Any:
         """Return the connection that was given, or the process's.
 
         Returns:
-            The connection; also a context manager.
+            A context manager that yields it, and leaves one that was given open.
         """
-        return connection if connection is not None else self.connection_for_write()
+        if connection is not None:
+            return nullcontext(connection)
+        return self.pool.acquire(block=True) if pool else self.connection_for_write()
 
     default_connection = connection_or_acquire
+
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """Return the producer that was given, or one of the pool.
+
+        Returns:
+            A context manager that yields it.
+        """
+        return nullcontext(producer) if producer is not None else self.producer_pool.acquire()
+
+    default_producer = producer_or_acquire
 
     def select_queues(self, queues: Any = None) -> None:
         """Consume from these queues only."""

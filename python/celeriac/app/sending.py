@@ -11,17 +11,19 @@ Source:
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac import _native, broker, message, signals
+from celeriac import _native, broker, compression, message, serialization, signals
 from celeriac._current import get_current_worker_task
+from celeriac.app.checking import check_options
 from celeriac.nodenames import anon_nodename, new_id
-from celeriac.routing import destination
-from celeriac.timestamps import absolute, is_naive, maybe_make_aware
+from celeriac.routing import declared, destination
+from celeriac.timestamps import absolute, later, to_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celeriac.publish")
 
 CONFIRM_WAIT_S = 30.0
-_NATIVE_SERIALIZERS = frozenset({"json", "msgpack"})
 
 
 class Prepared(NamedTuple):
@@ -38,6 +39,24 @@ class Prepared(NamedTuple):
     common: message.Common
     template: Any  # `_native.Template`; None where the serializer is not native
     queue: str | None
+
+
+class Way(NamedTuple):
+    """Over what a message is published, and how long one try may take."""
+
+    window: Any
+    publisher: Any
+    wait_s: float
+
+
+class Plan(NamedTuple):
+    """How a call is published."""
+
+    task_id: str
+    send: Any
+    policy: Mapping[str, Any]
+    retry: bool
+    is_ignored: bool
 
 
 class Sender:
@@ -65,8 +84,36 @@ class Sender:
         Returns:
             The task's id, and a subscription to its result or None.
         """
+        plan = self.plan(name, args, kwargs, options)
+        if not plan.is_ignored:
+            self.app.backend.on_task_call(None, plan.task_id)
+        subscription = broker.publish_with_retries(plan.send, plan.policy, retry=plan.retry)
+        return plan.task_id, subscription
+
+    async def asend(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
+        """Do as `send`, waiting on the loop; ``publisher`` returns awaitables.
+
+        Returns:
+            The task's id, and a subscription to its result or None.
+        """
+        plan = self.plan(name, args, kwargs, options)
+        if not plan.is_ignored:
+            await self.app.backend.aon_task_call(None, plan.task_id)
+        from celeriac import aio  # noqa: PLC0415 - asyncio is slow to import
+
+        subscription = await aio.publish_with_retries(plan.send, plan.policy, retry=plan.retry)
+        return plan.task_id, subscription
+
+    def plan(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Plan:
+        """Say how a call is published; nothing is sent.
+
+        Returns:
+            The plan.
+        """
         args, kwargs = _checked(args, kwargs)
-        window = options.get("publisher") or options.get("producer")
+        check_options(options)
+        window, publisher = self._way(options)
+        wait_s = _wait_s(options)
         retry = options.pop("retry", None)
         policy = options.pop("retry_policy", None)
         conf = self.app.conf
@@ -75,44 +122,58 @@ class Sender:
         ignored = bool(options.get("ignore_result"))
         prepared = self._prepare(name, args, kwargs, options)
         call = self._call(task_id, options)
+        way = Way(window, publisher, wait_s)
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
-            send = self._visible(prepared, call, args, kwargs, window, policy)
+            send = self._visible(prepared, call, args, kwargs, way, policy)
         elif prepared.template is None:
-            send = self._slow(prepared, call, args, kwargs, window)
+            send = self._slow(prepared, call, args, kwargs, way)
         else:
             results = None if ignored or window is not None else self._results()
-            send = self._fast(prepared, call, args, kwargs, window, results)
-        subscription = broker.publish_with_retries(
+            send = self._fast(prepared, call, args, kwargs, way, results)
+        default = conf.task_publish_retry_policy
+        return Plan(
+            task_id,
             send,
-            policy or conf.task_publish_retry_policy,
-            retry=conf.task_publish_retry if retry is None else bool(retry),
+            {**default, **policy} if policy else default,
+            conf.task_publish_retry if retry is None else bool(retry),
+            ignored,
         )
-        return task_id, subscription
+
+    def _way(self, options: dict[str, Any]) -> tuple[Any, Any]:
+        # A window, or the publisher of the connection that the caller names.
+        lent = options.get("publisher") or options.get("producer")
+        if hasattr(lent, "publish_parts"):
+            return lent, None
+        # Compat: a `Producer`, ours or kombu's, stands for its connection.
+        connection = lent or options.get("connection")
+        if connection is None:
+            return None, broker.publisher(self.app)
+        return None, broker.publisher_of(self.app, connection)
 
     # Paths -------------------------------------------------------------------------------------
 
     def _fast(
-        self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any, results: Any
+        self, prepared: Prepared, call: Any, args: Any, kwargs: Any, way: Any, results: Any
     ) -> Any:
+        window, publisher, wait_s = way
         if window is not None:
-            return lambda: window.publish(prepared.template, args, kwargs, call)
-        publisher = broker.publisher(self.app)
+            return lambda: window.publish(prepared.template, args, kwargs, call, wait_s)
         template = prepared.template
 
         def send() -> Any:
-            return publisher.publish(template, args, kwargs, call, results, CONFIRM_WAIT_S)[1]
+            return publisher.publish(template, args, kwargs, call, results, wait_s)[1]
 
         return send
 
-    def _slow(self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any) -> Any:
-        built = message.build(prepared.common, call, args, kwargs)
-        return self._parts(prepared, built, window, call)
+    def _slow(self, prepared: Prepared, call: Any, args: Any, kwargs: Any, way: Any) -> Any:
+        built = self._built(prepared.common, call, args, kwargs)
+        return self._parts(prepared, built, way, call)
 
     def _visible(
-        self, prepared: Prepared, call: Any, args: Any, kwargs: Any, window: Any, policy: Any
+        self, prepared: Prepared, call: Any, args: Any, kwargs: Any, way: Any, policy: Any
     ) -> Any:
         common = prepared.common
-        built = message.build(common, call, args, kwargs)
+        built = self._built(common, call, args, kwargs)
         exchange = call.get("exchange", common.exchange)
         routing_key = call.get("routing_key", common.routing_key)
         signals.before_task_publish.send(
@@ -125,10 +186,9 @@ class Sender:
             properties=built.properties,
             retry_policy=policy,
         )
-        parts = self._parts(prepared, built, window, call)
+        parts = self._parts(prepared, built, way, call)
 
-        def send() -> Any:
-            subscription = parts()
+        def tell() -> None:
             signals.after_task_publish.send(
                 sender=common.task,
                 body=built.body,
@@ -136,23 +196,43 @@ class Sender:
                 exchange=exchange,
                 routing_key=routing_key,
             )
+
+        def send() -> Any:
+            subscription = parts()
+            if inspect.isawaitable(subscription):
+                from celeriac import aio  # noqa: PLC0415 - see above
+
+                return aio.then(subscription, tell)
+            tell()
             return subscription
 
         return send
 
     def _parts(
-        self, prepared: Prepared, built: message.TaskMessage, window: Any, call: Mapping[str, Any]
+        self, prepared: Prepared, built: message.TaskMessage, way: Any, call: Mapping[str, Any]
     ) -> Any:
+        window, publisher, wait_s = way
         common = prepared.common
-        properties, body = message.encode(built, common.serializer)
+        headers, properties, body = message.encode(built, common.serializer, common.compression)
+        if call.get("mandatory"):
+            properties["mandatory"] = True
         exchange = call.get("exchange", common.exchange)
         routing_key = call.get("routing_key", common.routing_key)
-        parts = (built.headers, properties, body, exchange, routing_key, common.declare)
+        parts = (headers, properties, body, exchange, routing_key, common.declare)
         if window is not None:
-            return lambda: window.publish_parts(*parts)
-        publisher = broker.publisher(self.app)
-        results = None if built.headers.get("ignore_result") else self._results()
-        return lambda: publisher.publish_parts(*parts, results, CONFIRM_WAIT_S)
+            return lambda: window.publish_parts(*parts, wait_s=wait_s)
+        # Protocol 1 has no header of that name.
+        ignored = built.headers.get("ignore_result", common.ignore_result)
+        results = None if ignored else self._results()
+        return lambda: publisher.publish_parts(*parts, results, wait_s)
+
+    def _built(
+        self, common: message.Common, call: Mapping[str, Any], args: Any, kwargs: Any
+    ) -> message.TaskMessage:
+        conf = self.app.conf
+        if conf.task_protocol == 1:
+            return message.build_protocol1(common, call, args, kwargs, utc=conf.enable_utc)
+        return message.build(common, call, args, kwargs)
 
     def _results(self) -> Any:
         return self.app.backend.native
@@ -166,6 +246,7 @@ class Sender:
             Both; `options` lose what they are made from.
         """
         app = self.app
+        own_router, declare = options.pop("router", None), options.pop("declare", None)
         router = app.amqp.router
         # The process is part of the key for `origin`, which names it.
         state = (app.conf.version, os.getpid(), id(router))
@@ -175,40 +256,53 @@ class Sender:
         route_name = options.pop("route_name", None) or name
         task_type = options.pop("task_type", None)
         own = tuple([options.pop(key, None) for key in _ROUTING])
-        serializer = options.pop("serializer", None)
+        codec = (options.pop("serializer", None), options.pop("compression", None))
         ignore = options.get("ignore_result")
-        parts = (name, route_name, own, serializer, ignore, task_type is not None)
-        key = parts if router.is_static else None
+        parts = (name, route_name, own, codec, ignore, task_type is not None)
+        key = parts if router.is_static and own_router is None and declare is None else None
         found = self._prepared.get(key) if key is not None and _is_hashable(key) else None
         if found is not None:
             return found
         given = {k: v for k, v in zip(_ROUTING, own, strict=True) if v is not None}
-        routed = router.route(given, route_name, args, kwargs, task_type=task_type)
-        serializer = serializer or routed.pop("serializer", None) or app.conf.task_serializer
+        if own_router is None:
+            routed = router.route(given, route_name, args, kwargs, task_type=task_type)
+        else:
+            routed = router.settle(own_router.route(given, route_name, args, kwargs, task_type))
+        serializer = codec[0] or routed.pop("serializer", None) or app.conf.task_serializer
+        packing = codec[1] or routed.pop("compression", None) or app.conf.task_compression
         if routed.get("priority") is None:
-            routed["priority"] = self._default_priority(given, task_type)
-        made = self._made(name, routed, serializer, ignore)
+            routed["priority"] = self._default_priority(routed, task_type)
+        made = self._made(name, routed, (serializer, packing), ignore, declare)
         if key is not None and _is_hashable(key) and len(self._prepared) < _MAX_PREPARED:
             self._prepared[key] = made
         return made
 
-    def _default_priority(self, given: Mapping[str, Any], task_type: Any) -> int | None:
+    def _default_priority(self, routed: Mapping[str, Any], task_type: Any) -> int | None:
         default: int | None = self.app.conf.task_default_priority
         # Compat: on AMQP kombu writes the priority 0 where Celery names none, and leaves it out
-        # where a task is called with a queue of the caller's (Router.route keeps its None).
-        is_left_out = given.get("queue") and task_type is not None
+        # where a task is called with a queue of the caller's and no rule adds to it.
+        is_left_out = "priority" in routed and task_type is not None
         return 0 if default is None and not is_left_out else default
 
-    def _made(self, name: str, routed: Mapping[str, Any], serializer: str, ignore: Any) -> Prepared:
+    def _made(
+        self,
+        name: str,
+        routed: Mapping[str, Any],
+        codec: tuple[str, str | None],
+        ignore: Any,
+        declare: Any,
+    ) -> Prepared:
         app = self.app
+        serializer = serialization.serializer(codec[0])
+        packing = compression.method(codec[1]) if codec[1] else None
         where = destination(routed, app.conf)
         common = message.Common(
             task=name,
             origin=anon_nodename(),
             exchange=where.exchange,
             routing_key=where.routing_key,
-            declare=where.declare,
-            serializer=serializer,
+            declare=where.declare if declare is None else declared(declare),
+            serializer=serializer.name,
             reply_to=app.thread_oid,
             shadow=None,
             timelimit=(None, None),
@@ -216,9 +310,14 @@ class Sender:
             delivery_mode=where.delivery_mode,
             priority=routed.get("priority"),
             repr_max_levels=app.conf.task_repr_maxlevels,
+            compression=packing.content_type if packing else None,
         )
         fields = common._asdict()
-        native = serializer in _NATIVE_SERIALIZERS
+        native = (
+            serializer.is_native
+            and (packing is None or packing.is_native)
+            and app.conf.task_protocol != 1
+        )
         return Prepared(common, _native.Template(**fields) if native else None, where.queue)
 
     def _call(self, task_id: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -242,8 +341,12 @@ class Sender:
                 special[option] = value
             else:
                 extra[option] = value
+        headers = call.get("headers")
+        if headers is not None and not isinstance(headers, dict):
+            call["headers"] = dict(headers)
         if special:
             self._times(call, special)
+            _expiration(call, special)
             _limits(call, special)
             _links(call, special)
             _stamps(call, special, extra)
@@ -258,7 +361,7 @@ class Sender:
             return
         now = self.app.now()
         if countdown:
-            eta = now + timedelta(seconds=countdown)
+            eta = later(now, timedelta(seconds=countdown))
         if eta is not None:
             call["eta"] = eta.isoformat() if isinstance(eta, datetime) else str(eta)
         if expires is not None:
@@ -267,6 +370,19 @@ class Sender:
                 # Compat: an explicit time is written as it was given, text included.
                 call["expires"] = expires if isinstance(expires, str) else moment.isoformat()
                 call["expiration"] = _left_ms(moment, now)
+
+
+def _wait_s(options: dict[str, Any]) -> float:
+    # Compat: py-amqp waits so long to write, and then so long for the confirm.
+    given = [options.pop(name, None) for name in ("timeout", "confirm_timeout")]
+    limits = [float(limit) for limit in given if limit is not None]
+    return sum(limits) if limits else CONFIRM_WAIT_S
+
+
+def _expiration(call: dict[str, Any], options: dict[str, Any]) -> None:
+    seconds = options.pop("expiration", None)
+    if seconds is not None:
+        call.setdefault("expiration", str(int(seconds * 1000)))
 
 
 _MAX_PREPARED = 10_000
@@ -285,22 +401,23 @@ _CALL_KEYS = {
     "headers": "headers",
     "reply_to": "reply_to",
     "correlation_id": "correlation_id",
+    "mandatory": "mandatory",
     "chain": "chain",
     "chord": "chord",
 }
 _SPECIAL = frozenset({
     "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "link_error",
-    "stamped_headers", "stamps",
+    "stamped_headers", "stamps", "expiration",
 })  # fmt: skip
 #: Options that say something to this side only.
 _IGNORED = frozenset({
-    "add_to_parent", "connection", "router", "result_cls", "ignore_result", "compression",
-    "immediate", "mandatory", "timeout", "confirm_timeout", "declare", "publisher", "producer",
+    "add_to_parent", "connection", "result_cls", "ignore_result", "immediate", "publisher",
+    "producer",
 })  # fmt: skip
 
 
 #: Those of them that a caller would miss.
-_WITHOUT_EFFECT = frozenset({"compression", "immediate", "mandatory"})
+_WITHOUT_EFFECT = frozenset({"immediate"})
 
 
 @functools.cache
@@ -367,5 +484,5 @@ def _stamps(call: dict[str, Any], options: dict[str, Any], extra: dict[str, Any]
 
 
 def _left_ms(moment: datetime, now: datetime) -> str:
-    aware = maybe_make_aware(moment, now.tzinfo, naive_as_utc=False) if is_naive(moment) else moment
-    return str(max(0, int((aware - now).total_seconds() * 1000)))
+    # Two times of one zone would be subtracted as clocks on the wall show them.
+    return str(max(0, int((to_utc(moment) - to_utc(now)).total_seconds() * 1000)))

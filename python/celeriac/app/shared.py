@@ -6,27 +6,40 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from celeriac._current import active_apps, connect_on_app_finalize, get_current_app
 from celeriac.app.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from celeriac.app.decorators import (
+        BoundDecorator,
+        BoundModelDecorator,
+        CoroutineTask,
+        Decorator,
+        ModelDecorator,
+    )
     from celeriac.app.task import P, R, Task
 
 
 @overload
+def shared_task(fun: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+@overload
 def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def shared_task(
-    *, base: None = None, bind: Literal[True], **opts: Any
-) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+    *, base: None = None, pydantic: Literal[True], bind: Literal[True], **opts: Any
+) -> BoundModelDecorator: ...
 @overload
 def shared_task(
-    *, base: None = None, bind: Literal[False] = False, **opts: Any
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    *, base: None = None, pydantic: Literal[True], bind: Literal[False] = False, **opts: Any
+) -> ModelDecorator: ...
+@overload
+def shared_task(*, base: None = None, bind: Literal[True], **opts: Any) -> BoundDecorator: ...
+@overload
+def shared_task(*, base: None = None, bind: Literal[False] = False, **opts: Any) -> Decorator: ...
 @overload
 def shared_task(*, base: Any, **opts: Any) -> Callable[[Callable[..., Any]], Any]: ...
 def shared_task(*args: Any, **kwargs: Any) -> Any:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from celeriac._current import LocalStack, get_current_app, pop_task, push_task
-from celeriac.app import eager, retrying
+from celeriac.app import coroutines, eager, replacing, retrying
 from celeriac.app.context import Context
 from celeriac.app.registry import unpickle_task
-from celeriac.canvas import Signature, signature
+from celeriac.canvas import Signature, chunks, signature, xmap, xstarmap
 from celeriac.exceptions import Ignore, MaxRetriesExceededError, OperationalError
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Task(Generic[P, R]):
     _default_request: Context | None = None
     _exec_options: dict[str, Any] | None = None
     _backend: Any = None
+    #: Of tasks with ``pydantic=True`` (`celeriac.app.models.Modelled`).
+    _modelled: Any = None
     #: `__call__` as it is here: a worker calls `run` at once unless somebody has changed it.
     plain_call: ClassVar[Any] = None
 
@@ -187,12 +189,15 @@ class Task(Generic[P, R]):
         """Run the task here and now, as a function.
 
         Returns:
-            What `run` returns.
+            What `run` returns; a coroutine, to be awaited, where that is an ``async def``.
         """
         push_task(self)
         self.push_request(args=args, kwargs=kwargs)
         try:
             result: R = self.run(*args, **kwargs)
+            if coroutines.is_coroutine(result):
+                own: Any = coroutines.within(self, self.request, result)  # type: ignore[arg-type]
+                return own  # type: ignore[no-any-return]
             return result
         finally:
             self.pop_request()
@@ -292,6 +297,7 @@ class Task(Generic[P, R]):
         app = self._get_app()
         shadow = shadow or self.shadow_name(args, kwargs, options)
         merged = self._merged_options(options)
+        args, kwargs = self._sent_arguments(args, kwargs, merged)
         if app.conf.task_always_eager:
             return eager.instead_of_sending(
                 self, args, kwargs, task_id, {**merged, "link": link, "link_error": link_error}
@@ -311,6 +317,44 @@ class Task(Generic[P, R]):
         )
         return result
 
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Send the task with these arguments, without blocking the loop.
+
+        Returns:
+            A handle to its result.
+        """
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(
+        self, args: Any = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[R]:
+        """Send the task, without blocking the loop.
+
+        Args:
+            args: Its positional arguments, as a list or tuple.
+            kwargs: Its keyword arguments.
+            **options: As of `apply_async`; ``publisher`` is one of `Celery.apublisher`.
+
+        Returns:
+            A handle to its result, to be awaited with `AsyncResult.aget`.
+        """
+        app = self._get_app()
+        if app.conf.task_always_eager:
+            import asyncio  # noqa: PLC0415 - `import celeriac` stays quick
+
+            return await asyncio.to_thread(self.apply_async, args, kwargs, **options)
+        if self.typing:
+            check = getattr(self, "__header__", None)
+            if check is not None:
+                check(*(args or ()), **(kwargs or {}))
+        options["shadow"] = options.get("shadow") or self.shadow_name(args, kwargs, options)
+        merged = self._merged_options(options)
+        args, kwargs = self._sent_arguments(args, kwargs, merged)
+        result: AsyncResult[R] = await app.asend_task(
+            self.name, args, kwargs, result_cls=self.AsyncResult, task_type=self, **merged
+        )
+        return result
+
     def shadow_name(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str | None:
         """Choose another name for logs; for subclasses."""
 
@@ -323,6 +367,13 @@ class Task(Generic[P, R]):
         merged = {**own, **options}
         merged.setdefault("ignore_result", self.ignore_result)
         return merged
+
+    def _sent_arguments(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:
+        # Pickle carries models as they are.
+        if self._modelled is None or options.get("serializer") == "pickle":
+            return args, kwargs
+        none: dict[str, Any] = {}
+        return self._modelled.dump(() if args is None else args, none if kwargs is None else kwargs)
 
     def apply(  # noqa: PLR0913, PLR0917 - Celery's signature
         self,
@@ -376,7 +427,59 @@ class Task(Generic[P, R]):
         options.update(eta=eta, countdown=countdown, max_retries=max_retries)
         return retrying.retry(self, args, kwargs, exc, options, throw=throw)
 
+    def replace(self, sig: Any) -> Any:
+        """Let another take this call's place: its id, its callbacks, the rest of its chain.
+
+        To be used inside of the task: ``return self.replace(other.s(1))``.
+
+        Args:
+            sig: A signature; a group answers with the list of its results.
+
+        Returns:
+            In eager mode the replacement's value.
+
+        Raises:
+            Ignore: The replacement was sent, and answers in this call's place.
+        """  # noqa: DOC502 - raised by `on_replace`
+        return self.on_replace(replacing.replacement(self, sig))
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
+        """Let the chord that this call is part of wait for one more task.
+
+        Args:
+            sig: The task.
+            lazy: Whether you send it yourself.
+
+        Returns:
+            A handle to its result; the signature if `lazy`.
+        """
+        return replacing.added_to_chord(self, sig, lazy=lazy)
+
     # Handles -----------------------------------------------------------------------------------
+
+    def map(self, it: Any) -> Any:
+        """Make a task that calls this one with each item, one after the other.
+
+        Returns:
+            A signature; its result is a list.
+        """
+        return xmap(self.s(), it, app=self.app)
+
+    def starmap(self, it: Any) -> Any:
+        """Make a task that calls this one with each item as its arguments.
+
+        Returns:
+            A signature; its result is a list.
+        """
+        return xstarmap(self.s(), it, app=self.app)
+
+    def chunks(self, it: Any, n: int) -> Any:
+        """Make tasks that call this one with `n` items each, as `starmap` does.
+
+        Returns:
+            A signature; its results are lists.
+        """
+        return chunks(self.s(), it, n, app=self.app)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature:
         """Make a signature of a call with these arguments; a chain may add more in front.
@@ -433,18 +536,19 @@ class Task(Generic[P, R]):
         )
         return handle
 
-    def get_publisher(self, connection: Any = None, window: int = 4096, **options: Any) -> Any:  # noqa: ARG002 - Celery's signature
+    def get_publisher(self, connection: Any = None, window: int = 4096, **options: Any) -> Any:
         """Open a window for many calls (see `Celery.publisher`).
 
         Args:
-            connection: Accepted as the guide passes it; a process has one connection anyway.
+            connection: Of ``app.pool.acquire()`` or `Celery.connection_for_write`; the calls go
+                to its broker.
             window: How many messages may be unconfirmed.
-            options: Passed on to `Celery.publisher`.
+            **options: Passed on to `Celery.publisher`.
 
         Returns:
             A context manager.
         """
-        return self.app.publisher(window=window, **options)
+        return self.app.publisher(window=window, connection=connection, **options)
 
     def update_state(
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any

@@ -2,6 +2,7 @@
 
 from celeriac.app.finding import find_app
 from celeriac.app.pickling import AppPickler
+from celeriac.app.report import bugreport
 from celeriac.settings import Settings
 
-__all__ = ["AppPickler", "Settings", "find_app"]
+__all__ = ["AppPickler", "Settings", "bugreport", "find_app"]

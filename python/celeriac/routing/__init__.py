@@ -9,7 +9,14 @@ from celeriac.routing.entities import (
     worker_direct,
 )
 from celeriac.routing.queues import Queues
-from celeriac.routing.router import Destination, MapRoute, Router, destination, prepare
+from celeriac.routing.router import (
+    Destination,
+    MapRoute,
+    Router,
+    declared,
+    destination,
+    prepare,
+)
 
 __all__ = [
     "Broadcast",
@@ -20,6 +27,7 @@ __all__ = [
     "Queues",
     "Router",
     "binding",
+    "declared",
     "delivery_mode",
     "destination",
     "prepare",

@@ -82,6 +82,14 @@ class Exchange:
         options = {name: getattr(value, name) for name in names if hasattr(value, name)}
         return cls(value.name, value.type, **options)
 
+    def as_spec(self) -> dict[str, Any]:
+        """Describe the exchange to a broker, as a queue without a name.
+
+        Returns:
+            What `Queue.as_spec` returns.
+        """
+        return {"name": "", "exchange": self.name, "exchange_type": self.type, "routing_key": ""}
+
 
 class binding:  # noqa: N801 - kombu's name
     """One of several bindings of a queue."""
@@ -181,6 +189,10 @@ class Queue:
         if isinstance(value, Queue):
             return value
         options = {name: getattr(value, name) for name in _ATTRIBUTES if hasattr(value, name)}
+        if any(kind.__name__ == "Broadcast" for kind in type(value).__mro__):
+            made = Broadcast(queue=value.name, exchange=Exchange.of(value.exchange), **options)
+            made.routing_key = value.routing_key or ""
+            return made
         return cls(
             value.name,
             value.exchange,

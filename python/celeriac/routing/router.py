@@ -142,9 +142,26 @@ class Router:
             found = self.lookup_route(name, args, kwargs, options, task_type) or {}
             rest = {key: value for key, value in found.items() if key not in _DESTINATION}
             merged = _merge(rest, self.expand_destination(merged))
-        if not merged.get("queue") and not merged.get("exchange"):
-            merged["queue"] = self.queues.named(self.default_queue)
-        return merged
+            if not found:
+                # Compat: where nothing is merged, Celery's None stays, and is no priority.
+                merged.setdefault("priority", None)
+        return self._aimed(merged)
+
+    def settle(self, routed: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete what another router has answered.
+
+        Args:
+            routed: The options of a call, as that router has merged them.
+
+        Returns:
+            The options, with ``queue`` as a `Queue` where there is one.
+        """
+        return self._aimed(self.expand_destination(routed))
+
+    def _aimed(self, options: dict[str, Any]) -> dict[str, Any]:
+        if not options.get("queue") and not options.get("exchange"):
+            options["queue"] = self.queues.named(self.default_queue)
+        return options
 
     def expand_destination(self, route: Any) -> dict[str, Any]:
         """Turn the name of a queue into the queue.
@@ -205,8 +222,8 @@ def destination(options: Mapping[str, Any], conf: Any) -> Destination:
     """Say where a message with these options is published to.
 
     Args:
-        options: Options after routing: ``queue`` (a `Queue`), ``exchange``, ``routing_key``,
-            ``delivery_mode``.
+        options: Options after routing: ``queue`` (a `Queue`), ``exchange``, ``exchange_type``,
+            ``routing_key``, ``delivery_mode``.
         conf: The settings.
 
     Returns:
@@ -218,16 +235,53 @@ def destination(options: Mapping[str, Any], conf: Any) -> Destination:
     """
     queue: Queue | None = options.get("queue")
     given = options.get("exchange")
-    name = given if given is None or isinstance(given, str) else given.name
+    own = Exchange.of(given) if given else None
     key = options.get("routing_key")
-    mode = delivery_mode(options.get("delivery_mode"))
+    aimed = own if queue is None else queue.exchange
+    mode = delivery_mode(options.get("delivery_mode")) or (aimed.delivery_mode if aimed else None)
+    mode = mode or delivery_mode(conf.task_default_delivery_mode) or 2
+    kind = options.get("exchange_type") or (aimed.type if aimed else "direct")
     if queue is None:
-        exchange = Exchange.of(given)
-        mode = mode or exchange.delivery_mode or delivery_mode(conf.task_default_delivery_mode)
-        return Destination(exchange.name, key or conf.task_default_routing_key, (), mode or 2, None)
-    mode = mode or queue.exchange.delivery_mode or delivery_mode(conf.task_default_delivery_mode)
-    declare = () if isinstance(queue, Broadcast) else (queue.as_spec(),)
-    if queue.exchange.type == "direct" and not (name and key):
-        return Destination("", queue.name, declare, mode or 2, queue.name)
+        name = own.name if own else ""
+        key = key or conf.task_default_routing_key
+        return Destination(name, key, _exchange(name, kind), mode, None)
+    if kind == "direct" and not (own and key):
+        return Destination("", queue.name, _needed(queue), mode, queue.name)
+    name = own.name if own else queue.exchange.name
     key = key or queue.routing_key or conf.task_default_routing_key
-    return Destination(name or queue.exchange.name, key, declare, mode or 2, queue.name)
+    declare = (*_needed(queue), *_exchange(name, kind))
+    return Destination(name, key, declare, mode, queue.name)
+
+
+def declared(entities: Any) -> tuple[dict[str, Any], ...]:
+    """Describe what a caller wants to be there before its message.
+
+    Args:
+        entities: A queue or an exchange, or several, ours or kombu's.
+
+    Returns:
+        What brokers are told. A direct or topic exchange is declared with the queues bound to it.
+    """
+    several = entities if isinstance(entities, (list, tuple, set)) else (entities,)
+    found: list[dict[str, Any]] = []
+    for entity in several:
+        if hasattr(entity, "routing_key"):
+            queue = Queue.of(entity)
+            found += _needed(queue) or _exchange(queue.exchange.name, queue.exchange.type)
+        else:
+            exchange = Exchange.of(entity)
+            found += _exchange(exchange.name, exchange.type)
+    return tuple(found)
+
+
+def _needed(queue: Queue) -> tuple[dict[str, Any], ...]:
+    # Each worker makes a Broadcast's queue for itself; who sends has none.
+    return () if isinstance(queue, Broadcast) else (queue.as_spec(),)
+
+
+def _exchange(name: str, kind: str) -> tuple[dict[str, Any], ...]:
+    # A type that is no matter of tables of bindings must be known to who sends. Direct and topic
+    # exchanges are not declared, as in Celery: the user's may have arguments of its own.
+    if kind not in {"fanout", "headers"} or not name or name.startswith("amq."):
+        return ()
+    return (Exchange(name, kind).as_spec(),)

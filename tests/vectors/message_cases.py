@@ -162,6 +162,38 @@ CANVAS = [
     ("task before a group", "(task.s(1) | group(task.s(2), task.s(3))).apply_async()"),
 ]
 
+#: Sent with `task_protocol=1`. No fields: what is written is compared with `celeriac.message`.
+PROTOCOL1_CASES = [
+    ("no arguments", "send()", None),
+    ("arguments", "send([1, 'é', None, 1.5, [{}]], {'x': b'\\xff', 'é': 2**64})", None),
+    ("values with an envelope", "send([datetime(2024, 1, 2, 3, 4, 5, 678, UTC)])", None),
+    ("eta", "send([1], eta=datetime(2030, 1, 2, 3, 4, 5, 678, UTC))", None),
+    ("eta without an offset", "send([1], eta=datetime(2030, 1, 1, 12))", None),
+    ("countdown", "send([1], countdown=10)", None),
+    ("expires", "send([1], expires=60)", None),
+    ("priority", "send([1], priority=6)", None),
+    ("queue", "send([1], queue='other')", None),
+    ("own task id", "send([1], task_id='mine')", None),
+    ("group member", "send([1], group_id='GROUP', group_index=3)", None),
+    ("child", "send([1], root_id='ROOT', parent_id='PARENT')", None),
+    ("shadow", "send([1], shadow='pretty')", None),
+    ("ignored result", "send([1], ignore_result=True)", None),
+    ("time limits", "send([1], time_limit=10, soft_time_limit=5.5)", None),
+    ("retries", "send([1], retries=2)", None),
+    ("custom headers", "send([1], headers={'x-one': 1, 'deep': {'é': [None]}})", None),
+    ("custom properties", "send([1], app_id='a', number=5)", None),
+    ("explicit origin", "send([1], origin='gen1@elsewhere')", None),
+    ("explicit reprs", "send([1], argsrepr='(secret)', kwargsrepr='{***}')", None),
+    ("task unknown to the sender", "app.send_task('not.known', [1], {'k': 'v'})", None),
+    ("msgpack", "send([1, 'é', b'\\xff'], serializer='msgpack')", None),
+    ("yaml", "send([1, 'é'], serializer='yaml')", None),
+    ("pickle", "send([1, 'é'], serializer='pickle')", None),
+    ("link", "send([1], link=task.s(2))", None),
+    ("links", "send([1], link=[task.s(2), task.si(3)])", None),
+    ("errback", "send([1], link_error=task.s())", None),
+    ("chain", "(task.s(1) | task.s(3) | task.s(4)).apply_async()", None),
+]
+
 
 def all_cases():
     """Yields (name, call, fields or None)."""

@@ -1,7 +1,8 @@
 """Record what the real Celery puts on Redis.
 
-Usage: ``python tests/vectors/record.py redis://127.0.0.1:6379/8`` with Celery installed. The
-database must be empty; what is written to it is deleted again. See README.md beside this file.
+Usage: ``python tests/vectors/record.py redis://127.0.0.1:6379/8`` with Celery installed, whose
+version names the folder. The database must be empty; what is written to it is deleted again. Of a
+version that is not `REFERENCE` only what differs from it is kept. See README.md beside this file.
 """
 
 import base64
@@ -24,10 +25,12 @@ from document_cases import CASES
 from kombu import Exchange, Queue
 from kombu.utils import json as kombu_json
 from kombu.utils.uuid import uuid as draw_id
-from message_cases import all_cases
+from message_cases import PROTOCOL1_CASES, all_cases
 from names import ID, NAMES
 
 HERE = Path(__file__).parent
+REFERENCE = "5.7"
+VERSION = ".".join(version("celery").split(".")[:2])
 UTC = timezone.utc
 NOW = datetime(2026, 11, 22, 6, 0, 0, tzinfo=UTC)
 ORIGIN = "gen4242@recorder"
@@ -57,10 +60,10 @@ def make_app(url, **settings):
     return app
 
 
-def record_messages(url, server, start_over):
-    app = make_app(url)
+def record_messages(url, server, start_over, cases, **settings):
+    app = make_app(url, **settings)
 
-    @app.task(name="vectors.task")
+    @app.task(name="vectors.task", shared=False)
     def task(*args, **kwargs):
         raise NotImplementedError
 
@@ -73,7 +76,7 @@ def record_messages(url, server, start_over):
         Queue("routed", exchange, "key.é", channel=connection.default_channel).declare()
     names = {**NAMES, "app": app, "task": task, "send": send}
     vectors = []
-    for name, call, fields in all_cases():
+    for name, call, fields in cases:
         start_over()
         eval(call, names)
         messages = taken_lists(server)
@@ -181,12 +184,30 @@ def record_times():
     return {"vectors": vectors}
 
 
+# What a version writes as the reference does is there already; the names say that it was compared.
+def without_the_same(name, content):
+    reference = json.loads(path_of(REFERENCE, name).read_text())["vectors"]
+    known = {vector["name"]: vector for vector in reference}
+    recorded = json.loads(json.dumps(content["vectors"]))
+    same = [vector["name"] for vector in recorded if vector == known.get(vector["name"])]
+    differing = [vector for vector in recorded if vector["name"] not in same]
+    return {**content, f"same_as_{REFERENCE}": same, "vectors": differing}
+
+
+def path_of(version, name):
+    return HERE / f"celery-{version}" / f"{name}.json"
+
+
 def write(name, content, provenance):
-    path = HERE / "celery-5.7" / f"{name}.json"
+    path = path_of(VERSION, name)
+    path.parent.mkdir(exist_ok=True)
+    if VERSION != REFERENCE:
+        content = without_the_same(name, content)
     rows = ",\n".join(json.dumps(vector) for vector in content["vectors"])
-    head = json.dumps({"provenance": provenance, **content, "vectors": []}, indent=1)
+    about = {name: value for name, value in content.items() if name != "vectors"}
+    head = json.dumps({"provenance": provenance, **about, "vectors": []}, indent=1)
     path.write_text(head.removesuffix("[]\n}") + f"[\n{rows}\n]\n}}\n", encoding="ascii")
-    print(f"{path.name}: {len(content['vectors'])} vectors")
+    print(f"{VERSION}/{path.name}: {len(content['vectors'])} vectors")
 
 
 def main():
@@ -201,6 +222,7 @@ def main():
         "recorded": datetime.now(UTC).date().isoformat(),
         "celery": version("celery"),
         "kombu": version("kombu"),
+        "amqp": version("amqp"),
         "redis-py": version("redis"),
         "python-dateutil": version("python-dateutil"),
         "python": sys.version.split()[0],
@@ -208,14 +230,18 @@ def main():
         "clock": NOW.isoformat(),
     }
     try:
-        write("messages", record_messages(url, server, start_over), provenance)
+        write("messages", record_messages(url, server, start_over, all_cases()), provenance)
+        server.flushdb()
+        protocol1 = record_messages(url, server, start_over, PROTOCOL1_CASES, task_protocol=1)
+        write("protocol1", protocol1, provenance)
         write("documents", record_documents(url, server, start_over), provenance)
     finally:
         for key in list(server.scan_iter()):
             server.delete(key)
-    write("json", record_json(), provenance)
-    write("floats", record_floats(), provenance)
-    write("times", record_times(), provenance)
+    if VERSION == REFERENCE:  # not Celery's doing, but Python's and dateutil's
+        write("json", record_json(), provenance)
+        write("floats", record_floats(), provenance)
+        write("times", record_times(), provenance)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ class Colour(str, enum.Enum):
 
 class Level(enum.IntEnum):
     HIGH = 3
+    __str__ = int.__repr__  # as since Python 3.11; Celery writes str() of a number into reprs
 
 
 class Point:

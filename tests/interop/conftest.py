@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import redis as redis_client
 
+from places import REACH, REFERENCE, VERSIONS, delete, url_of
 from processes import Producer, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+#: Longer than any command that waits; redis-py would break those off after 5 s.
+WAIT_S = 40.0
 
 
 class Pair(NamedTuple):
@@ -21,6 +25,7 @@ class Pair(NamedTuple):
     worker: Worker
     queue: str
     redis: redis_client.Redis
+    url: str
 
     def ask(self, expression: str) -> object:
         """Value of an expression in the producer's process."""
@@ -28,27 +33,46 @@ class Pair(NamedTuple):
 
 
 # The pair of two Celerys is the control: it shows that a test asks for what Celery really does.
-PAIRS = [
-    pytest.param(("celery", "celery", "solo"), id="control"),
-    pytest.param(("celery", "celeriac", "prefork"), id="celery-to-celeriac-prefork"),
-    pytest.param(("celery", "celeriac", "solo"), id="celery-to-celeriac-solo"),
-    pytest.param(("celeriac", "celery", "solo"), id="celeriac-to-celery"),
-    pytest.param(("celeriac", "celeriac", "prefork"), id="celeriac-to-celeriac"),
-]
+KINDS = {
+    "control": ("celery", "celery", "solo"),
+    "celery-to-celeriac-prefork": ("celery", "celeriac", "prefork"),
+    "celery-to-celeriac-solo": ("celery", "celeriac", "solo"),
+    "celeriac-to-celery": ("celeriac", "celery", "solo"),
+    "celeriac-to-celeriac": ("celeriac", "celeriac", "prefork"),
+}
+#: What compares texts stays with the version that we write like.
+OF_ONE_VERSION = {"test_wire", "test_context"}
 
 
-@pytest.fixture(scope="session", params=PAIRS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give `pair` its places."""
+    if "pair" not in metafunc.fixturenames:
+        return
+    at = REFERENCE if metafunc.module.__name__ in OF_ONE_VERSION else REACH
+    cells = [
+        pytest.param((version, broker, kind), id=f"{kind}-{version}-{broker}")
+        for version, broker in at
+        for kind in KINDS
+    ]
+    metafunc.parametrize("pair", cells, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def pair(request: pytest.FixtureRequest, session_redis_url: str) -> Iterator[Pair]:
     """A producer and a worker, in separate processes, on a queue of their own."""
-    producer_flavour, worker_flavour, pool = request.param
+    version, broker, kind = request.param
+    flavours = {"celery": VERSIONS[version], "celeriac": "celeriac"}
+    producer_kind, worker_kind, pool = KINDS[kind]
     queue = f"interop-{uuid.uuid4().hex[:8]}"
+    url = url_of(broker, session_redis_url)
     options = ["-c", "2"] if pool == "prefork" else []
-    worker = Worker(worker_flavour, session_redis_url, queue, pool, *options)
-    producer = Producer(producer_flavour, session_redis_url, queue)
-    with redis_client.Redis.from_url(session_redis_url) as client:
-        yield Pair(producer, worker, queue, client)
+    worker = Worker(flavours[worker_kind], url, queue, pool, *options)
+    producer = Producer(flavours[producer_kind], url, queue)
+    with redis_client.Redis.from_url(session_redis_url, socket_timeout=WAIT_S) as client:
+        yield Pair(producer, worker, queue, client, url)
     producer.stop()
     assert worker.stop() == 0, worker.lines.text()
+    delete(broker, queue, f"{queue}-other")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +94,8 @@ def control(session_redis_url: str) -> Iterator[Pair]:
     queue = f"interop-{uuid.uuid4().hex[:8]}"
     worker = Worker("celery", session_redis_url, queue)
     producer = Producer("celery", session_redis_url, queue)
-    with redis_client.Redis.from_url(session_redis_url) as client:
-        yield Pair(producer, worker, queue, client)
+    with redis_client.Redis.from_url(session_redis_url, socket_timeout=WAIT_S) as client:
+        yield Pair(producer, worker, queue, client, session_redis_url)
     producer.stop()
     worker.stop()
 
@@ -79,5 +103,5 @@ def control(session_redis_url: str) -> Iterator[Pair]:
 @pytest.fixture
 def session_redis(session_redis_url: str) -> Iterator[redis_client.Redis]:
     """A plain client of the database the processes share."""
-    with redis_client.Redis.from_url(session_redis_url) as client:
+    with redis_client.Redis.from_url(session_redis_url, socket_timeout=WAIT_S) as client:
         yield client

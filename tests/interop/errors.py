@@ -21,4 +21,4 @@ class UnpicklableError(Exception):
 
 
 def connection():
-    return redis.Redis.from_url(os.environ["INTEROP_URL"])
+    return redis.Redis.from_url(os.environ["INTEROP_NOTES"])

@@ -16,6 +16,10 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import celery_versions  # noqa: E402 - a tool of the repository
+
 ANSWER_S = 40.0
 READY_S = 30.0
 STOP_S = 20.0
@@ -32,19 +36,31 @@ class RemoteError(Exception):
         self.text = described["text"]
 
 
+def split(flavour: str) -> tuple[str, str]:
+    """The package of a flavour, and the Python that has it: `celery-5.4` is `celery` of a peer."""
+    package, _, version = flavour.partition("-")
+    return package, str(celery_versions.make(version)) if version else sys.executable
+
+
 def environment(flavour: str, url: str, queue: str) -> dict[str, str]:
     """Variables for a process of one flavour; nothing of the caller's Celery settings leaks in.
 
-    `url` is the broker's; after a blank follows the result store's, where that is another.
+    `url` is the broker's; after a blank follows the result store's, where that is another, and
+    after a second one the Redis on which tasks leave notes, where results are elsewhere.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CELER")}
     path = os.pathsep.join([str(FOLDER), str(ROOT / "python")])
-    broker, _, results = url.partition(" ")
+    package, python = split(flavour)
+    if python != sys.executable:
+        path = str(FOLDER)
+    broker, results, notes, *_ = [*url.split(), "", ""]
     names = {
-        "INTEROP_FLAVOUR": flavour,
+        "INTEROP_FLAVOUR": package,
         "INTEROP_URL": broker,
         "INTEROP_RESULTS": results or broker,
+        "INTEROP_NOTES": notes or results or broker,
         "INTEROP_QUEUE": queue,
+        "INTEROP_QUEUE_TYPE": os.environ.get("CELERIAC_TEST_QUEUE_TYPE", "classic"),
     }
     return {**kept, **names, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
@@ -100,21 +116,27 @@ class Lines:
 
 
 class Producer:
-    """A process that evaluates expressions with the tasks of one flavour."""
+    """A process that evaluates expressions with the tasks of one flavour.
 
-    def __init__(self, flavour: str, url: str, queue: str) -> None:
-        self.flavour = flavour
+    With `worker_inside`, it is the worker as well: a queue in memory is one process's.
+    """
+
+    def __init__(self, flavour: str, url: str, queue: str, *, worker_inside: bool = False) -> None:
+        self.flavour, python = split(flavour)
         self._process = subprocess.Popen(
-            [sys.executable, str(FOLDER / "client.py")],
+            [python, str(FOLDER / "client.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(flavour, url, queue),
+            env={
+                **environment(flavour, url, queue),
+                "INTEROP_WORKER_INSIDE": "yes" if worker_inside else "",
+            },
             cwd=FOLDER,
             text=True,
         )
         self._lines = Lines(self._process.stdout)
         try:
-            assert json.loads(self._lines.take(READY_S)) == {"ready": flavour}
+            assert json.loads(self._lines.take(READY_S)) == {"ready": self.flavour}
         except BaseException:
             self.stop()
             raise
@@ -150,15 +172,15 @@ class Worker:
     """A worker of one flavour, ready when the constructor returns."""
 
     def __init__(
-        self, flavour: str, url: str, queue: str, pool: str = "solo", *options: str
+        self, flavour: str, url: str, queue: str, pool: str = "solo", *options: str, also: str = ""
     ) -> None:
-        self.flavour = flavour
-        queues = f"{queue},{queue}-other"
+        self.flavour, python = split(flavour)
+        queues = f"{queue},{queue}-other" + (f",{also}" if also else "")
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         arguments = ["-A", "tasks", "worker", "-l", "INFO", "-Q", queues, "-P", pool, *options]
-        arguments += quiet if flavour == "celery" else []
+        arguments += quiet if self.flavour == "celery" else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", flavour, *arguments],
+            [python, "-m", self.flavour, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment(flavour, url, queue),

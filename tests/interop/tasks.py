@@ -1,10 +1,14 @@
 """One file of tasks for both sides: INTEROP_FLAVOUR says which package it is built on."""
 
+import asyncio
 import importlib
+import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import errors
+import routes
 
 flavour = importlib.import_module(os.environ["INTEROP_FLAVOUR"])
 exceptions = importlib.import_module(os.environ["INTEROP_FLAVOUR"] + ".exceptions")
@@ -14,6 +18,8 @@ app = flavour.Celery("interop", broker=broker, backend=os.environ["INTEROP_RESUL
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["INTEROP_QUEUE"],
+    task_default_queue_type=os.environ["INTEROP_QUEUE_TYPE"],
+    task_create_missing_queue_type=os.environ["INTEROP_QUEUE_TYPE"],
 )
 if broker.startswith("redis"):
     # Soon: a dead worker's messages are seen again after this, by workers of both kinds.
@@ -22,11 +28,83 @@ if broker.startswith("redis"):
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
     }
+# What a test asks for beside the URLs.
+app.conf.update(json.loads(os.environ.get("INTEROP_CONF", "{}")))
+
+# The same application as it speaks protocol 1.
+protocol1 = flavour.Celery("interop", broker=broker, set_as_current=False)
+protocol1.conf.update(
+    task_protocol=1,
+    task_default_queue=os.environ["INTEROP_QUEUE"],
+    result_backend=os.environ["INTEROP_RESULTS"],
+    accept_content=["json", "msgpack", "yaml"],
+)
+app.conf.accept_content = ["json", "msgpack", "yaml"]
+if os.environ.get("INTEROP_ACCEPT"):
+    app.conf.accept_content = os.environ["INTEROP_ACCEPT"].split(",")
+    app.conf.result_serializer = os.environ["INTEROP_RESULT_SERIALIZER"]
+    app.conf.result_compression = os.environ["INTEROP_RESULT_COMPRESSION"] or None
 
 
 @app.task
 def add(x, y):
     return x + y
+
+
+gathered = []
+all_gathered = asyncio.Event()
+
+
+@app.task(bind=True)
+async def gather(self, count):
+    """Ends when so many are here; a Celery process only sends it."""
+    gathered.append(self.request.id)
+    if len(gathered) == count:
+        all_gathered.set()
+    await all_gathered.wait()
+    return self.request.id
+
+
+@app.task
+async def linger():
+    """Ends when somebody ends it."""
+    await asyncio.Event().wait()
+
+
+@app.task
+def total(numbers):
+    return sum(numbers)
+
+
+def deep_total(value):
+    return sum(map(deep_total, value)) if isinstance(value, list) else value
+
+
+@app.task
+def plus(value, number):
+    """The sum of a number and of all numbers in a list of lists."""
+    return deep_total(value) + number
+
+
+@app.task(bind=True)
+def replaced(self, number):
+    return self.replace(add.s(number, 10))
+
+
+@app.task(bind=True)
+def replaced_by_a_chain(self, number):
+    return self.replace(add.s(number, 10) | add.s(100))
+
+
+@app.task(bind=True)
+def replaced_by_a_group(self, *numbers):
+    return self.replace(flavour.group(add.s(number, 1) for number in numbers))
+
+
+@app.task(bind=True)
+def one_more(self, number):
+    self.add_to_chord(add.s(number, 100))
+    return number
 
 
 @app.task
@@ -105,6 +183,23 @@ def late(self, key, number, slow_on):
     return number
 
 
+@app.task(bind=True, acks_late=True)
+def whose(self, key):
+    """Say who executes it, slowly enough that others get their turn."""
+    with errors.connection() as client:
+        client.rpush(key, self.request.id)
+    time.sleep(0.02)
+    return self.request.hostname
+
+
+@app.task(bind=True)
+def flaky(self, failures):
+    """Fail that many times, then say how many it were."""
+    if self.request.retries < failures:
+        raise self.retry(countdown=0.1, exc=KeyError("again"), max_retries=5)
+    return self.request.retries
+
+
 @app.task(bind=True)
 def context(self, *args, **kwargs):
     """The request as a task sees it."""
@@ -139,3 +234,43 @@ def note_failure(request, exc, traceback, key):
 def note_failure_by_id(task_id, key):
     with errors.connection() as client:
         client.rpush(key, task_id)
+
+
+@app.task
+def note_failed_id(task_id):
+    """An errback of the old form: it takes the id alone."""
+    with errors.connection() as client:
+        client.rpush(os.environ["INTEROP_QUEUE"] + ":failed", task_id)
+
+
+@app.task(bind=True)
+def field(self, name):
+    """One field of the request."""
+    return getattr(self.request, name)
+
+
+@app.task(bind=True)
+def until_seen(self, key):
+    """Store a state of its own again and again until somebody has seen it."""
+    with errors.connection() as client:
+        for step in range(200):
+            self.update_state(state="PROGRESS", meta={"step": step})
+            if client.blpop([key], timeout=0.1) is not None:
+                return "seen"
+    return "not seen"
+
+
+@app.task(bind=True)
+def custom_state(self):
+    self.update_state(state="PROGRESS", meta={"done": 3})
+    return 7
+
+
+def in_threads(count):
+    """Call a task in each of many threads, and wait there for its result."""
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(lambda n: add.delay(n, n).get(timeout=30), range(count)))
+
+
+if os.environ.get("INTEROP_ROUTED"):
+    routed = routes.set_up(app, flavour, os.environ["INTEROP_QUEUE"])

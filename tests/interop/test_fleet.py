@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from places import REACH, Place, delete, url_of
 from processes import Producer, Worker
 
 TASKS = 40
@@ -16,22 +17,29 @@ def queue():
     return f"fleet-{uuid.uuid4().hex[:8]}"
 
 
+@pytest.fixture(params=REACH, ids="-".join)
+def place(request, session_redis_url, queue):
+    """A version of Celery and a broker."""
+    version, broker = request.param
+    yield Place(version, broker, url_of(broker, session_redis_url))
+    delete(broker, queue, f"{queue}-other")
+
+
 @pytest.fixture(params=["celery", "celeriac"])
-def producer(request, session_redis_url, queue):
+def producer(request, place, queue):
     """A producer of each kind."""
-    producer = Producer(request.param, session_redis_url, queue)
+    flavour = place.celery if request.param == "celery" else "celeriac"
+    producer = Producer(flavour, place.url, queue)
     yield producer
     producer.stop()
 
 
 @pytest.fixture
-def workers(session_redis_url, queue):
+def workers(place, queue):
     """One worker of each kind on the same queue; whoever is still there is stopped."""
     started = {
-        "celery": Worker("celery", session_redis_url, queue, "solo", "-n", "one@%h"),
-        "celeriac": Worker(
-            "celeriac", session_redis_url, queue, "prefork", "-c", "1", "-n", "two@%h"
-        ),
+        "celery": Worker(place.celery, place.url, queue, "solo", "-n", "one@%h"),
+        "celeriac": Worker("celeriac", place.url, queue, "prefork", "-c", "1", "-n", "two@%h"),
     }
     yield started
     for worker in started.values():

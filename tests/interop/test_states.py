@@ -10,9 +10,9 @@ from processes import Producer
 
 
 @pytest.fixture(scope="module", params=["celery", "celeriac"])
-def reader(request, session_redis_url, pair):
+def reader(request, pair):
     """A client that did not send the task, of each kind."""
-    producer = Producer(request.param, session_redis_url, pair.queue)
+    producer = Producer(request.param, pair.url, pair.queue)
     yield producer
     producer.stop()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import uuid
+import zlib
 
 import pytest
 
@@ -44,6 +47,43 @@ CALLS = [
     "tasks.add.apply_async((1, 2), task_id=ID, link_error=tasks.note_failure.s('k'))",
     "tasks.add.apply_async((1, 2), task_id=ID, unheard_of='property')",
     "tasks.add.apply_async((1, 2), task_id=ID, serializer='msgpack')",
+    "tasks.add.apply_async((1, 2), task_id=ID, serializer='yaml')",
+    "tasks.add.apply_async((1, 2), task_id=ID, serializer='pickle')",
+    *[
+        f"tasks.echo.apply_async(('a' * 3000,), task_id=ID, compression={name!r})"
+        for name in ("brotli", "bzip2", "bzip", "lzma", "xz", "zstd", "zstandard")
+    ],
+    "tasks.add.apply_async((1, 2), task_id=ID, expiration=60)",
+    "tasks.add.apply_async((1, 2), task_id=ID, expiration=60, expires=5)",
+    "tasks.add.apply_async((1, 2), task_id=ID, retry=True, retry_policy={'max_retries': 1})",
+    "tasks.add.apply_async((1, 2), task_id=ID, retry=False)",
+    "tasks.add.apply_async((1, 2), task_id=ID, origin='gen1@elsewhere')",
+    "tasks.add.apply_async((1, 2), task_id=ID, replaced_task_nesting=2)",
+    "tasks.add.apply_async((1, 2), task_id=ID, add_to_parent=False)",
+    "tasks.add.apply_async((1, 2), task_id=ID, time_limit=30)",
+    "tasks.add.apply_async((1, 2), task_id=ID, soft_time_limit=2.5)",
+    "tasks.add.apply_async((1, 2), task_id=ID, delivery_mode='transient')",
+    "tasks.add.apply_async((1, 2), task_id=ID, delivery_mode='persistent')",
+    "tasks.add.apply_async((1, 2), task_id=ID, priority=0)",
+    "tasks.add.apply_async((1, 2), task_id=ID, priority=255)",
+    "tasks.add.apply_async((1, 2), task_id=ID, queue=app.conf.task_default_queue)",
+    "tasks.add.apply_async((1, 2), task_id=ID, queue=app.conf.task_default_queue, priority=4)",
+    "tasks.add.apply_async((1, 2), task_id=ID, routing_key=app.conf.task_default_queue)",
+    "tasks.add.apply_async((1, 2), task_id=ID, headers={'lang': 'rs', 'mine': True})",
+    "tasks.add.apply_async((1, 2), task_id=ID, countdown=0.25)",
+    "tasks.add.apply_async((1, 2), task_id=ID, countdown=0)",
+    "tasks.add.apply_async((1, 2), task_id=ID, app_id='a', user_id='guest', type='t')",
+    "tasks.add.apply_async((1, 2), task_id=ID, message_id='m', content_language='de')",
+    "tasks.add.apply_async((1, 2), task_id=ID, link=tasks.echo.s().set(countdown=3))",
+    "tasks.add.apply_async((1, 2), task_id=ID, link=tasks.add.s(1) | tasks.add.s(2))",
+    "tasks.add.apply_async((1, 2), task_id=ID, link=[tasks.echo.s()],"
+    " link_error=[tasks.note_failure.s('k'), tasks.echo.si(1)])",
+    "tasks.add.apply_async((1, 2), task_id=ID, stamped_headers=['rank'], rank='gold')",
+    "stamped(tasks.add.s(1, 2), colour=['red']).apply_async(task_id=ID)",
+    "tasks.add.apply_async(args=None, kwargs={'x': 1, 'y': 2}, task_id=ID)",
+    "tasks.add.apply_async((1, 2), task_id=ID, connection=app.connection_for_write())",
+    "app.send_task('elsewhere.task', [1], task_id=ID, countdown=600, expires=900)",
+    "app.send_task('elsewhere.task', [1], task_id=ID, shadow='s', headers={'h': 1})",
     "tasks.add.s(1, 2).set(priority=3).apply_async(task_id=ID)",
     "tasks.add.signature((1,), {'y': 3}, task_id=ID).delay()",
     "app.send_task('elsewhere.task', (1,), {'k': 2}, task_id=ID)",
@@ -92,6 +132,33 @@ def test_ids_are_repeated_in_the_same_places(producers, session_redis, call):
     assert places(ours) == places(celerys)
     if "ID" in call:
         assert (task_id in ours) == (task_id in celerys)
+
+
+@pytest.mark.parametrize("name", ["zlib", "gzip"])
+def test_a_deflated_body_differs_in_nothing_but_how_it_is_deflated(producers, session_redis, name):
+    call = f"tasks.echo.apply_async(('a' * 3000,), task_id=ID, compression={name!r})"
+    task_id = str(uuid.uuid4())
+    both = [
+        json.loads(masked(raw_message(producers[kind], session_redis, call, task_id)))
+        for kind in ("celery", "celeriac")
+    ]
+    bodies = [zlib.decompress(base64.b64decode(message.pop("body"))) for message in both]
+    assert bodies[0] == bodies[1]
+    assert both[0] == both[1]
+
+
+def test_the_names_of_several_stamps_are_sorted_where_celery_has_them_in_any_order(
+    producers, session_redis
+):
+    call = "stamped(tasks.add.s(1, 2), rank='gold', colour=['red']).apply_async(task_id=ID)"
+    task_id = str(uuid.uuid4())
+    celerys, ours = (
+        json.loads(masked(raw_message(producers[kind], session_redis, call, task_id)))
+        for kind in ("celery", "celeriac")
+    )
+    assert ours["headers"]["stamped_headers"] == ["colour", "rank"]
+    celerys["headers"]["stamped_headers"].sort()
+    assert ours == celerys
 
 
 OUTCOMES = [

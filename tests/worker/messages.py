@@ -61,7 +61,7 @@ class FakeMessage:
     def properties(self):
         return {"correlation_id": self.id, "reply_to": "", "delivery_mode": 2, "priority": 0}
 
-    def body(self):
+    def body(self, max_bytes=None):
         if self.content is not None:
             return self.content
         return json.loads(self.raw_body())

@@ -153,6 +153,17 @@ def until(condition):
         time.sleep(0.005)
 
 
+def until_all(count, wanted):
+    """Waits as long as the count goes on growing, which a busy machine may make slow."""
+    seen = count()
+    while seen < wanted:
+        before = seen
+        deadline = time.monotonic() + WAIT_S
+        while (seen := count()) == before:
+            assert time.monotonic() < deadline, f"it stays at {seen} of {wanted}"
+            time.sleep(0.005)
+
+
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

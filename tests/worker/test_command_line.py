@@ -2,6 +2,7 @@ import pytest
 from click.testing import CliRunner
 from running import SOURCE
 
+from celeriac import Celery
 from celeriac.cli.absent import ABSENT
 from celeriac.cli.find import NoApp, find_app
 from celeriac.cli.main import celeriac
@@ -110,3 +111,10 @@ def test_help_needs_no_application():
 
 def test_the_tests_use_the_source_tree():
     assert (SOURCE / "celeriac" / "__init__.py").exists()
+
+
+def test_an_application_runs_the_command_line_more_than_once(capsys):
+    app = Celery("cli", set_as_current=False)
+    for _ in range(2):
+        app.start(["--version"])
+    assert capsys.readouterr().out.count("celeriac") == 2

@@ -241,9 +241,9 @@ def test_system_exit_passes_through_after_postrun(app, execute, heard):
         ([{}, {}, {}], "positional arguments"),
         ([[], [], {}], "keyword arguments"),
         ([[], {}, []], "third element"),
-        ([[], {}, {"chord": {"task": "x"}}], "chord"),
+        ([[], {}, {"chord": ["x"]}], "chord"),
         ([[], {}, {"callbacks": "x"}], "callbacks"),
-        ([[], {}, {"chain": [{"task": "celery.group"}]}], "group"),
+        ([[], {}, {"chain": [{"args": []}]}], "chain"),
         ([[], {}, {"errbacks": [1]}], "errbacks"),
     ],
 )
@@ -504,7 +504,7 @@ def test_an_undecodable_body_says_so(app, execute):
     from celeriac.exceptions import DecodeError
 
     class Broken(FakeMessage):
-        def body(self):
+        def body(self, max_bytes=None):
             raise DecodeError("line 1")
 
     assert execute(Broken(task="t.add")).outcome == Undecodable("line 1")

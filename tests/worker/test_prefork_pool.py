@@ -4,20 +4,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from celeriac.worker.outcome import Expired, HandedBack, Succeeded, WorkerLost
+from celeriac.worker.outcome import Expired, HandedBack, Succeeded, TimedOut, WorkerLost
 from celeriac.worker.pools.prefork.pool import PreforkPool
 from celeriac.worker.pools.prefork.slot import SLOW_S, Child
+from celeriac.worker.reports import WORN_OUT
 
 
 class Link:
     def __init__(self):
-        self.sent, self.recalls = [], 0
+        self.sent, self.recalls, self.is_stopped = [], 0, False
 
     def send(self, seq, delivery, extra):
         self.sent.append(seq)
 
     def recall(self):
         self.recalls += 1
+
+    def stop(self):
+        self.is_stopped = True
 
     def close(self):
         pass
@@ -38,6 +42,8 @@ class Host:
 
 
 class Server:
+    kind = "Fork"
+
     """Children end by SIGKILL; nothing else is said."""
 
     def reports(self):
@@ -47,8 +53,14 @@ class Server:
         return 9
 
 
-def request(name):
-    return SimpleNamespace(id=name, delivery=f"delivery of {name}", expires_ms=0)
+def request(name, limits=(None, None)):
+    return SimpleNamespace(
+        id=name,
+        name=name,
+        delivery=SimpleNamespace(timelimit=limits),
+        task=SimpleNamespace(time_limit=None, soft_time_limit=None),
+        expires_ms=0,
+    )
 
 
 def event(kind, slot, seq=0, seqs=()):
@@ -73,7 +85,7 @@ def host():
 
 @pytest.fixture
 def pool(host, clock, monkeypatch):
-    made = PreforkPool(lambda *_: 0, host, size=2, max_given=4, start_wait_s=4.0)
+    made = PreforkPool(Server, host, size=2, max_given=4, start_wait_s=4.0)
     made._server = Server()
     for slot in (1, 2):
         made._children[slot] = Child(slot, Link(), born_s=clock.s, is_ready=True)
@@ -196,3 +208,92 @@ def test_a_child_that_does_not_get_ready_is_given_up(pool, host, clock, caplog):
     pool.tend()
     assert killed == [1]
     assert "Timed out waiting for ForkPoolWorker-1 to start" in caplog.text
+
+
+def test_a_task_beyond_its_hard_limit_is_killed_and_what_waits_behind_it_is_handed_back(
+    pool, host, clock, caplog
+):
+    leave_one_child(pool)
+    killed = []
+    pool._server.kill = lambda slot, signum: killed.append(slot)
+    pool.submit(request("a", limits=(2.0, 1.0)))
+    submit(pool, "b")
+    pool.hear(event("taken", 1, 1))
+    assert pool.tend() <= 1.0
+    clock.s += 1.5
+    pool.tend()
+    pool.tend()
+    assert caplog.text.count("Soft time limit (1s) exceeded for a[a]") == 1
+    assert not killed
+    clock.s += 0.5
+    pool._size = 0
+    pool.tend()
+    assert killed == [1]
+    assert host.done == [("a", TimedOut(2.0)), ("b", HandedBack())]
+    assert caplog.text.count("Hard time limit (2s) exceeded for a[a]") == 1
+    assert "exited with" not in caplog.text
+
+
+def test_a_limit_ends_with_its_task(pool, host, clock):
+    pool.submit(request("a", limits=(2.0, None)))
+    pool.hear(event("taken", 1, 1))
+    pool.hear(event("outcome", 1, 1))
+    clock.s += 5
+    pool.tend()
+    assert host.done == [("a", Succeeded())]
+
+
+def test_a_child_that_has_done_all_it_may_gets_no_more_and_is_replaced(pool, monkeypatch):
+    leave_one_child(pool)
+    ordered = []
+    monkeypatch.setattr(pool, "_order_child", lambda: ordered.append(True))
+    pool._max_tasks = 2
+    submit(pool, "a", "b", "c")
+    child = pool._children[1]
+    assert child.link.sent == [1, 2]
+    for seq in (1, 2):
+        assert not child.link.is_stopped
+        pool.hear(event("taken", 1, seq))
+        pool.hear(event("outcome", 1, seq))
+    assert child.link.is_stopped
+    assert ordered == [True]
+    assert [request.id for request in pool._pending] == ["c"]
+
+
+def test_a_child_that_has_grown_too_large_gives_back_what_waits_before_it_retires(pool):
+    leave_one_child(pool)
+    submit(pool, "a", "b")
+    pool.hear(event("taken", 1, 1))
+    worn_out = event("outcome", 1, 1)
+    worn_out.code = WORN_OUT
+    pool.hear(worn_out)
+    child = pool._children[1]
+    assert (child.link.recalls, child.link.is_stopped) == (1, False)
+    pool.hear(event("recalled", 1, seqs=[2]))
+    assert child.link.is_stopped
+    assert [request.id for request in pool._pending] == ["b"]
+
+
+def test_a_child_that_retires_is_no_accident(pool, monkeypatch, caplog):
+    leave_one_child(pool)
+    ordered = []
+    monkeypatch.setattr(pool, "_order_child", lambda: ordered.append(True))
+    submit(pool, "a")
+    pool.hear(event("taken", 1, 1))
+    worn_out = event("outcome", 1, 1)
+    worn_out.code = WORN_OUT
+    pool.hear(worn_out)
+    pool.hear(event("gone", 1))
+    assert ordered == [True]
+    assert not caplog.text
+
+
+def test_a_child_that_retires_is_given_nothing_although_it_is_free(pool):
+    leave_one_child(pool)
+    pool._max_tasks = 1
+    submit(pool, "a")
+    pool.hear(event("taken", 1, 1))
+    pool.hear(event("outcome", 1, 1))
+    submit(pool, "b")
+    assert sent(pool, 1) == [1]
+    assert [request.id for request in pool._pending] == ["b"]

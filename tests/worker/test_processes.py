@@ -30,7 +30,7 @@ def client(folder):
     app.close()
 
 
-@pytest.fixture(params=["prefork", "solo"])
+@pytest.fixture(params=["prefork", "threads", "solo"])
 def pool(request):
     return request.param
 
@@ -359,7 +359,7 @@ def test_a_broker_that_is_down_is_tried_again_one_line_a_try(folder):
     assert "Traceback" not in worker.text
 
 
-@pytest.mark.parametrize("flag", [("--time-limit", "5"), ("--autoscale", "3,1"), ("-B",)])
+@pytest.mark.parametrize("flag", [("--autoscale", "3,1"), ("-B",)])
 def test_a_guard_without_effect_stops_the_worker_unless_allowed(folder, flag):
     with Running(folder, "-c", "1", *flag) as worker:
         assert worker.wait() == 1

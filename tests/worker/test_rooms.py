@@ -135,6 +135,10 @@ def options(**given):
         worker_prefetch_multiplier=4,
         worker_send_task_events=False,
         worker_pool_start_method="fork",
+        task_time_limit=None,
+        task_soft_time_limit=None,
+        worker_max_tasks_per_child=None,
+        worker_max_memory_per_child=None,
     )
     conf.__dict__.update(given.pop("conf", {}))
     return options_from(conf, None, given)
@@ -152,9 +156,9 @@ def test_options_that_cannot_be_are_refused(given):
         options(**given)
 
 
-def test_spawn_is_refused_for_now():
-    with pytest.raises(ImproperlyConfigured, match="not supported yet"):
-        options(conf={"worker_pool_start_method": "spawn"})
+def test_another_way_to_start_children_is_refused():
+    with pytest.raises(ImproperlyConfigured, match="'fork' or 'spawn', not 'forkserver'"):
+        options(conf={"worker_pool_start_method": "forkserver"})
 
 
 def test_levels_and_lists_are_read_as_people_write_them():
@@ -194,7 +198,7 @@ def test_the_banner_tells_of_the_embedded_queue():
     assert "embedded queue x" in banner(facts(note="embedded queue x"), None, NOW)
 
 
-def test_a_task_with_a_time_limit_stops_the_worker_unless_allowed(caplog):
+def test_a_task_with_a_time_limit_stops_a_worker_that_cannot_hold_it_unless_allowed(caplog):
     app = Celery("t", broker="memory://", set_as_current=False)
 
     @app.task(name="t.slow", time_limit=5, shared=False)
@@ -203,9 +207,11 @@ def test_a_task_with_a_time_limit_stops_the_worker_unless_allowed(caplog):
 
     app.finalize()
     with pytest.raises(ImproperlyConfigured, match=r"t\.slow\.time_limit=5"):
-        report_unsupported(app, {}, allow_unsupported=False)
-    report_unsupported(app, {}, allow_unsupported=True)
+        report_unsupported(app, {}, allow_unsupported=False, pool="threads")
+    assert "The threads pool cannot hold tasks to time limits; -P prefork can." in caplog.text
+    report_unsupported(app, {}, allow_unsupported=True, pool="solo")
     assert "t.slow.time_limit=5" in caplog.text
+    report_unsupported(app, {}, allow_unsupported=False, pool="prefork")
 
 
 def test_what_has_no_effect_is_named_in_one_warning(caplog):

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from celeriac.worker.outcome import (
     Rejected,
     Retried,
     Succeeded,
+    TimedOut,
     Undecodable,
     WorkerLost,
 )
@@ -24,11 +26,12 @@ outcomes = st.one_of(
     ),
     st.builds(Rejected, st.booleans()),
     st.builds(WorkerLost, st.text(), st.booleans()),
+    st.builds(TimedOut, st.floats(0.1, 100)),
     st.builds(Refused, st.text()),
     st.builds(Undecodable, st.text()),
     st.builds(Poisonous, st.text()),
 )
-policies = st.builds(AckPolicy, st.booleans(), st.booleans(), st.booleans())
+policies = st.builds(AckPolicy, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 LATE = AckPolicy(acks_late=True)
 
 
@@ -116,3 +119,15 @@ def test_poisonous_message_is_set_aside_with_its_reason():
 
 def test_poison_found_after_an_early_ack_is_told_to_the_caller():
     assert decide(Poisonous("why"), AckPolicy()).state == states.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("policy", "settlement"),
+    [
+        (LATE, Settlement(Verdict.ACK, states.FAILURE)),
+        (AckPolicy(), Settlement(Verdict.ALREADY_ACKED, states.FAILURE)),
+        (AckPolicy(acks_late=True, acks_on_timeout=False), Settlement(Verdict.REQUEUE)),
+    ],
+)
+def test_a_task_that_ran_out_of_time_failed_unless_it_is_to_run_again(policy, settlement):
+    assert decide(TimedOut(3), policy) == settlement

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis as redis_client
+import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,13 @@ def redis_server() -> str:
             pytrace=False,
         )
     return url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL where databases can be created, started where `make test` names none."""
+    with services.postgresql() as url:
+        yield url
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A worker and a child in two processes, linked by a socket pair."""
 
+import datetime as dt
 import os
 import signal
 import socket
@@ -174,18 +175,20 @@ def test_a_closed_descriptor_is_refused():
 def test_an_eta_is_handed_out_when_it_is_due(intake, url):
     publisher = _native.Publisher(url)
     template = _native.Template(task="t.work", origin="gen1@here", exchange="", routing_key="jobs")
-    publisher.publish(
-        template, (), {}, {"task_id": "far", "eta": "2999-01-01T00:00:00+00:00"}, None, PATIENCE_S
-    )
+    soon = dt.datetime.now(dt.timezone.utc).replace(microsecond=0) + dt.timedelta(minutes=5)
+    for task_id, eta in (("near", soon.isoformat()), ("far", "2999-01-01T00:00:00+00:00")):
+        publisher.publish(template, (), {}, {"task_id": task_id, "eta": eta}, None, PATIENCE_S)
     publish(url, "now")
     (now,) = wait_for(intake, 1)
     assert now.id == "now"
+    # The broker keeps the far one.
     ((due_ms, delayed),) = intake.delayed()
-    assert (due_ms, delayed.id) == (32_472_144_000_000, "far")
-    assert [delivery.id for delivery in intake.cancel_delayed("far")] == ["far"]
-    intake.delay_until(delayed, 0)
+    assert (due_ms, delayed.id) == (soon.timestamp() * 1000, "near")
+    assert [delivery.id for delivery in intake.cancel_delayed("near")] == ["near"]
+    assert intake.delay_until(delayed, 0)
     (due,) = wait_for(intake, 1)
-    assert due.id == "far"
+    assert due.id == "near"
+    assert not intake.delay_until(due, 32_472_144_000_000)
 
 
 def test_what_is_unsettled_goes_back_to_its_queue_in_order_when_the_intake_closes(url):

@@ -249,8 +249,8 @@ def test_a_window_reports_every_failure_by_its_task_id(publisher, template):
     window.publish(make_template(declare=None), (), {}, {"task_id": "one"}, WAIT_S)
     window.publish(make_template(declare=None), (), {}, {"task_id": "two"}, WAIT_S)
     failures = window.flush(WAIT_S)
-    assert [task_id for task_id, _ in failures] == ["one", "two"]
-    assert all(isinstance(error, OperationalError) for _, error in failures)
+    assert [task_id for task_id, *_ in failures] == ["one", "two"]
+    assert all(isinstance(error, OperationalError) for _, error, _ in failures)
     assert window.flush(WAIT_S) == []
 
 
@@ -275,8 +275,8 @@ def test_a_flush_reports_what_is_unconfirmed_by_task_id_and_only_once(silent_url
     window.publish(template, (), {}, {"task_id": "one"}, WAIT_S)
     window.publish(template, (), {}, {"task_id": "two"}, WAIT_S)
     failures = window.flush(0.1)
-    assert [task_id for task_id, _ in failures] == ["one", "two"]
-    assert all("unconfirmed" in str(error) for _, error in failures)
+    assert [task_id for task_id, *_ in failures] == ["one", "two"]
+    assert all("unconfirmed" in str(error) for _, error, _ in failures)
     publisher.close(0.0)
     assert (window.pending, window.flush(WAIT_S)) == (0, [])
 

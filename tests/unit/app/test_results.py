@@ -6,7 +6,7 @@ import celery
 import celery.result
 import pytest
 
-from celeriac import states
+from celeriac import Celery, states
 from celeriac.app.context import Context
 from celeriac.backends import exception_form
 from celeriac.exceptions import (
@@ -138,7 +138,7 @@ def test_a_document_has_celerys_keys_in_celerys_order(app, theirs, extended, sta
     app.conf.result_extended = theirs.conf.result_extended = extended
     child = AsyncResult("ch", app=app)
     their_child = celery.result.AsyncResult("ch", app=theirs)
-    ours = app.backend.encode("ID", 3, state, None, Context(REQUEST, _children=[child]))
+    ours = app.backend.document("ID", 3, state, None, Context(REQUEST, _children=[child]))
     expected = theirs.backend._get_result_meta(
         result=3, state=state, traceback=None,
         request=celery.app.task.Context(REQUEST, _children=[their_child]),
@@ -152,12 +152,12 @@ def test_a_document_has_celerys_keys_in_celerys_order(app, theirs, extended, sta
 
 def test_the_date_is_in_the_zone_of_the_application(app):
     app.conf.timezone = "Asia/Tokyo"
-    assert json.loads(app.backend.encode("x", 1, "SUCCESS"))["date_done"].endswith("+09:00")
+    assert json.loads(app.backend.document("x", 1, "SUCCESS"))["date_done"].endswith("+09:00")
 
 
 def test_a_result_that_cannot_be_encoded_says_why(app):
     with pytest.raises(EncodeError, match=r'^result\["a"\]\[0\] is of type set'):
-        app.backend.encode("x", {"a": [{1}]}, "SUCCESS")
+        app.backend.document("x", {"a": [{1}]}, "SUCCESS")
 
 
 @pytest.mark.parametrize(
@@ -346,6 +346,96 @@ def test_a_set_of_results_times_out_as_a_whole(app):
     results = ResultSet([app.AsyncResult("never"), app.AsyncResult("ever")], app=app)
     with pytest.raises(TimeoutError):
         results.get(timeout=0.05)
+
+
+@pytest.fixture(params=["redis", "sqlite", "memory", "database"])
+def storing(request, tmp_path):
+    """An application on each kind of result store; the last one is polled."""
+    urls = {
+        "memory": f"memory://{uuid.uuid4()}",
+        "sqlite": f"sqlite:///{tmp_path}/r.db",
+        "database": f"db+sqlite:///{tmp_path}/d.db",
+    }
+    url = urls.get(request.param) or request.getfixturevalue("redis_url")
+    app = Celery("storing", broker="memory://", backend=url, set_as_current=False)
+    yield app
+    app.close()
+
+
+def test_a_sets_results_are_gone_through_in_the_order_in_which_they_come(storing):
+    ids = [str(uuid.uuid4()) for _ in range(4)]
+    results = ResultSet([storing.AsyncResult(one) for one in ids], app=storing)
+    storing.backend.store_result(ids[2], "first", states.SUCCESS)
+    seen, messages = [], []
+    arriving = results.iter_native(timeout=WAIT_S, on_message=messages.append)
+    for place, following in ((2, 0), (0, 3), (3, 1), (1, None)):
+        task_id, meta = next(arriving)
+        seen.append((task_id, meta["status"], meta["result"]))
+        assert task_id == ids[place]
+        if following is not None:
+            storing.backend.store_result(ids[following], {"at": 1}, "PROGRESS")
+            storing.backend.store_result(ids[following], following, states.SUCCESS)
+    assert next(arriving, "end") == "end"
+    assert [value for *_, value in seen] == ["first", 0, 3, 1]
+    assert {one["status"] for one in messages} <= {"PROGRESS", "SUCCESS"}
+    assert (results.completed_count(), results.get(timeout=WAIT_S)) == (4, [0, 1, "first", 3])
+
+
+def test_a_failure_that_is_stored_before_a_set_is_waited_for_is_raised_as_what_it_is(storing):
+    storing.backend.store_result("bad", KeyError("k"), states.FAILURE)
+    with pytest.raises(KeyError, match="k"):
+        ResultSet([storing.AsyncResult("bad")], app=storing).get(timeout=WAIT_S)
+    values = ResultSet([storing.AsyncResult("bad")], app=storing).get(WAIT_S, propagate=False)
+    assert [repr(value) for value in values] == ["KeyError('k')"]
+
+
+def test_a_failure_among_many_is_given_not_raised(storing):
+    results = ResultSet([storing.AsyncResult(one) for one in ("bad", "good")], app=storing)
+    storing.backend.store_result("bad", KeyError("k"), states.FAILURE)
+    storing.backend.store_result("good", 1, states.SUCCESS)
+    found = dict(results.iter_native(timeout=WAIT_S))
+    assert (found["bad"]["status"], found["good"]["result"]) == ("FAILURE", 1)
+    assert isinstance(found["bad"]["result"], KeyError)
+
+
+def test_many_results_time_out_as_a_whole_and_can_be_waited_for_again(storing):
+    results = ResultSet([storing.AsyncResult(one) for one in ("now", "then")], app=storing)
+    storing.backend.store_result("now", 1, states.SUCCESS)
+    arriving = results.iter_native(timeout=0.05)
+    assert next(arriving)[0] == "now"
+    with pytest.raises(TimeoutError):
+        next(arriving)
+    storing.backend.store_result("then", 2, states.SUCCESS)
+    assert [value["result"] for _, value in results.iter_native(timeout=WAIT_S)] == [1, 2]
+
+
+def test_a_thread_that_goes_through_results_is_woken_by_each(storing):
+    ids = [str(uuid.uuid4()) for _ in range(30)]
+    results = ResultSet([storing.AsyncResult(one) for one in ids], app=storing)
+    waits = threading.Event()
+    found = []
+
+    def go() -> None:
+        arriving = results.iter_native(timeout=WAIT_S, interval=0.01, on_interval=waits.set)
+        found.extend(task_id for task_id, _ in arriving)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    assert waits.wait(WAIT_S)
+    for one in reversed(ids):
+        storing.backend.store_result(one, None, states.SUCCESS)
+    thread.join(WAIT_S)
+    assert sorted(found) == sorted(ids)
+
+
+def test_of_a_member_that_is_a_group_the_handles_are_given(app):
+    inner = GroupResult("inner", [app.AsyncResult("a")], app=app)
+    ignored = app.AsyncResult("ignored")
+    ignored.ignored = True
+    eager = EagerResult("eager", 5, states.SUCCESS)
+    found = dict(ResultSet([inner, eager, ignored], app=app).iter_native(timeout=WAIT_S))
+    assert (found["inner"], found["eager"]["result"]) == (inner.results, 5)
+    assert found["ignored"]["result"] is None
 
 
 def test_an_eager_result_is_there():

@@ -1,6 +1,7 @@
 import re
 
 import kombu
+import kombu.common
 import pytest
 
 from celeriac import Celery
@@ -148,6 +149,29 @@ def test_the_delivery_mode_is_read(app, given, mode):
     assert destination({"exchange": "e", "delivery_mode": given}, app.conf).delivery_mode == mode
 
 
-def test_a_broadcast_queue_is_not_declared_by_who_sends(app):
-    where = destination({"queue": Broadcast("news")}, app.conf)
-    assert (where.exchange, where.declare) == ("news", ())
+@pytest.mark.parametrize("broadcast", [Broadcast("news"), kombu.common.Broadcast("news")])
+def test_of_a_broadcast_its_sender_declares_the_exchange_alone(app, broadcast):
+    where = destination({"queue": Queue.of(broadcast)}, app.conf)
+    assert where.exchange == "news"
+    assert [(spec["name"], spec["exchange_type"]) for spec in where.declare] == [("", "fanout")]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"exchange_type": "topic"}, ("ex", "k")),
+        ({"exchange_type": "topic", "routing_key": "z"}, ("ex", "z")),
+        ({"exchange_type": "topic", "exchange": Exchange("e", "topic")}, ("e", "k")),
+        ({"exchange_type": "direct", "exchange": "e"}, ("", "q")),
+    ],
+)
+def test_the_type_of_the_exchange_decides_whether_a_queue_is_addressed_by_name(
+    app, options, expected
+):
+    where = destination({"queue": Queue("q", Exchange("ex"), "k"), **options}, app.conf)
+    assert (where.exchange, where.routing_key) == expected
+
+
+def test_an_exchange_object_brings_its_delivery_mode(app):
+    given = kombu.Exchange("e", "topic", delivery_mode="transient")
+    assert destination({"exchange": given}, app.conf).delivery_mode == 1

@@ -242,11 +242,9 @@ def test_a_publish_without_retries_is_tried_once():
 
 def test_an_option_without_effect_is_named_once(add, caplog):
     sending._warn_without_effect.cache_clear()
-    add.apply_async((1,), compression="zlib")
-    add.apply_async((1,), compression="zlib")
-    assert caplog.messages == [
-        "The option compression of apply_async has no effect in this version."
-    ]
+    add.apply_async((1,), immediate=True)
+    add.apply_async((1,), immediate=True)
+    assert caplog.messages == ["The option immediate of apply_async has no effect in this version."]
 
 
 def test_an_unknown_scheme_is_named_with_those_that_exist():

@@ -96,17 +96,6 @@ def test_a_dictionary_becomes_a_signature(app, add):
     assert json.dumps(signature(made)) == json.dumps(made)
 
 
-@pytest.mark.parametrize("name", ["chain", "group", "chord", "chunks"])
-def test_what_is_composed_is_refused_clearly(app, name):
-    with pytest.raises(NotImplementedError, match=f"as a {name}"):
-        maybe_signature({"task": f"celery.{name}", "subtask_type": name, "kwargs": {}}, app=app)
-
-
-def test_a_chain_is_refused_clearly(add):
-    with pytest.raises(NotImplementedError, match="Chains are not supported"):
-        _ = add.s(1) | add.s(2)
-
-
 def test_a_signature_pickles_as_a_dictionary(add):
     copied = pickle.loads(pickle.dumps(add.s(1)))
     assert type(copied) is dict

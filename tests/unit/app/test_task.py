@@ -7,7 +7,7 @@ import pytest
 from celeriac import current_task, signals, states
 from celeriac.app.context import Context
 from celeriac.app.typecheck import header
-from celeriac.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from celeriac.exceptions import EncodeError, Ignore, MaxRetriesExceededError, Reject, Retry
 
 
 def plain(x, y=2):
@@ -231,6 +231,27 @@ def test_always_eager_runs_at_the_call(app):
     app.conf.task_eager_propagates = True
     with pytest.raises(TypeError):
         task.delay(1, "a")
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_arguments_of_always_eager_travel_through_the_serializer_as_in_celery(app, serializer):
+    theirs = celery.Celery("p", broker="memory://", set_as_current=False)
+    given, found = [(1, 2), {3: "k"}], []
+
+    def seen(values):
+        return [repr(values), values is given]
+
+    for one in (app, theirs):
+        one.conf.update(task_always_eager=True, task_serializer=serializer)
+        found.append(one.task(seen).delay(given).get())
+    assert found[0] == found[1]
+    assert found[0][1] is False
+
+
+def test_what_the_serializer_cannot_carry_is_refused_in_eager_mode_too(app):
+    app.conf.task_always_eager = True
+    with pytest.raises(EncodeError, match=r"is of type object"):
+        app.task(lambda value: value, name="t").delay(object())
 
 
 def test_an_eager_result_is_stored_where_that_is_asked_for(app):

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use celeriac_core::{
     codec::{Limits, json},
-    timer::Wheel,
+    timer::{Key, Wheel},
     wire::{
         body, envelope,
         headers::Peek,
@@ -13,7 +13,7 @@ use celeriac_core::{
         template::{Call, Task, Template},
     },
 };
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::Value;
 
 fn template() -> Template {
@@ -32,6 +32,7 @@ fn template() -> Template {
             exchange: String::new(),
             routing_key: "celery".to_owned(),
         },
+        compression: None,
         headers: Vec::new(),
     })
 }
@@ -99,5 +100,44 @@ fn timer(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, publish, consume, values, timer);
+/// A wheel with a million timers within ten minutes, in ticks of a millisecond.
+fn million() -> (Wheel<u64>, Vec<Key>) {
+    let mut wheel = Wheel::new(0);
+    let keys = (0..1_000_000)
+        .map(|number| wheel.insert(number * 7_919 % 600_000, number))
+        .collect();
+    (wheel, keys)
+}
+
+fn million_timers(criterion: &mut Criterion) {
+    let (mut wheel, _) = million();
+    let mut number = 0_u64;
+    criterion.bench_function("insert and cancel a timer beside a million", |bench| {
+        bench.iter(|| {
+            number += 1;
+            let key = wheel.insert(black_box(number * 104_729 % 600_000), number);
+            wheel.cancel(key)
+        });
+    });
+    let mut group = criterion.benchmark_group("a million timers");
+    group.sample_size(10);
+    group.bench_function("insert all", |bench| bench.iter(|| million().0.len()));
+    group.bench_function("cancel all", |bench| {
+        bench.iter_batched(
+            million,
+            |(mut wheel, keys)| keys.into_iter().filter_map(|key| wheel.cancel(key)).count(),
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("advance by 600,000 ticks, one by one", |bench| {
+        bench.iter_batched(
+            million,
+            |(mut wheel, _)| (0..600_000).map(|tick| wheel.advance(tick).len()).sum::<usize>(),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, publish, consume, values, timer, million_timers);
 criterion_main!(benches);

@@ -50,6 +50,7 @@ fn message() -> Outgoing {
             exchange: String::new(),
             routing_key: QUEUE.to_owned(),
         },
+        mandatory: false,
     }
 }
 
@@ -107,6 +108,7 @@ fn result(task_id: &str) -> Put {
         ),
         is_final: true,
         expires_s: Some(3_600),
+        reply: None,
     }
 }
 

@@ -63,6 +63,7 @@ fn message() -> Outgoing {
             exchange: String::new(),
             routing_key: "q".to_owned(),
         },
+        mandatory: false,
     }
 }
 
@@ -174,6 +175,7 @@ fn drain(consumer: &dyn Consumer, has_results: bool) {
                 document: Bytes::from_static(br#"{"status": "SUCCESS", "result": 5, "traceback": null, "children": [], "date_done": "2026-11-22T06:33:37.015431+00:00", "task_id": "972a63ed-7b80-4391-8630-4def33c091dd"}"#),
                 is_final: true,
                 expires_s: Some(60),
+                reply: None,
             }),
             token: delivery.token,
             verdict: Verdict::Ack,

@@ -3,8 +3,10 @@
 ``make versus ARGS="--broker sqlite --rounds 5 --json figures.json"``
 
 With ``--broker sqlite`` celeriac works on its embedded queue, and Celery, which has none, stays on
-Redis. Ratios say how many times better celeriac is: more of what is counted in a second, less of
-what is counted in ms or MB.
+Redis. With ``--broker amqp`` both are on RabbitMQ, results on Redis; rows named (un)confirmed ask
+the same of both, elsewhere each has its default: celeriac confirms each message, Celery none.
+Ratios say how many times better celeriac is: more of what is counted in a second, less of what is
+counted in ms or MB.
 """
 
 from __future__ import annotations
@@ -54,11 +56,23 @@ def measurements(quick: int) -> dict[str, Callable[[Side], Figures]]:
                 multiplier=multiplier,
             )
             for multiplier in (DEFAULT_MULTIPLIER, 64)
-            for pool in ("solo", "prefork")
+            for pool in ("solo", "prefork", "threads")
             for results in (True, False)
         },
         "delay().get(), prefork 2": lambda side: workloads.answering(side, "prefork", calls),
         "memory, prefork 2": lambda side: workloads.remembering(side, 1000 // quick),
+    }
+
+
+def confirming(quick: int) -> dict[str, Callable[[Side], Figures]]:
+    """Publishing where both confirm each message, and where neither does."""
+    count = 1000 // quick
+    return {
+        f"publish, {name}, {'confirmed' if confirms else 'unconfirmed'}": partial(
+            workloads.publishing, workload=workload, count=count, confirms=confirms
+        )
+        for confirms in (True, False)
+        for name, workload in (("delay()", "publish_ignored"), ("loop", "publish_in_a_loop"))
     }
 
 
@@ -114,7 +128,7 @@ def table(rows: list[dict[str, object]]) -> str:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--broker", choices=["redis", "sqlite"], default="redis")
+    parser.add_argument("--broker", choices=["redis", "sqlite", "amqp"], default="redis")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", type=int, default=1, help="divide the work by this")
     parser.add_argument("--only", default="", help="measurements whose name contains this")
@@ -126,13 +140,25 @@ def main() -> None:
     """Measure and report."""
     given = arguments()
     server = os.environ.get("CELERIAC_TEST_REDIS", "redis://127.0.0.1:6379")
-    ours = f"{server}/15" if given.broker == "redis" else "sqlite:///{folder}/queue.db"
-    sides = [Side("celery", f"{server}/14", 1), Side("celeriac", ours, 8)]
-    chosen = {
-        name: measure for name, measure in measurements(given.quick).items() if given.only in name
-    }
+    rabbitmq = os.environ.get("CELERIAC_TEST_AMQP", "amqp://guest:guest@127.0.0.1:5672//")
+    sides = {
+        "redis": [Side("celery", f"{server}/14", 1), Side("celeriac", f"{server}/15", 8)],
+        "sqlite": [
+            Side("celery", f"{server}/14", 1),
+            Side("celeriac", "sqlite:///{folder}/queue.db", 8),
+        ],
+        "amqp": [
+            Side("celery", rabbitmq, 1, results=f"{server}/14"),
+            Side("celeriac", rabbitmq, 4, results=f"{server}/15"),
+        ],
+    }[given.broker]
+    every = measurements(given.quick)
+    if given.broker == "amqp":
+        every |= confirming(given.quick)
+    chosen = {name: measure for name, measure in every.items() if given.only in name}
     rows = [row(*key, values) for key, values in measured(chosen, sides, given.rounds).items()]
-    print(f"celery on Redis, celeriac on {given.broker}; medians of {given.rounds} rounds")
+    theirs = "amqp" if given.broker == "amqp" else "redis"
+    print(f"celery on {theirs}, celeriac on {given.broker}; medians of {given.rounds} rounds")
     print(json.dumps(machine()))
     print(table(rows))
     if given.json:

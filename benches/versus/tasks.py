@@ -14,6 +14,10 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["VERSUS_QUEUE"],
 )
+if os.environ["VERSUS_CONFIRMS"]:
+    app.conf.broker_transport_options = {
+        "confirm_publish": os.environ["VERSUS_CONFIRMS"] == "yes",
+    }
 
 
 @app.task

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import kombu
 import redis
 
 from process_tree import pss_mb
@@ -39,6 +40,8 @@ class Side:
     flavour: str
     url: str
     scale: int
+    #: Where results go, when not to the broker.
+    results: str = ""
 
 
 @dataclass
@@ -69,7 +72,7 @@ class Round:
     @contextmanager
     def worker(self, pool: str, multiplier: int = 4) -> Iterator[subprocess.Popen[bytes]]:
         """A worker on this round's queue."""
-        options = ["-P", pool, *(["-c", "2"] if pool == "prefork" else [])]
+        options = ["-P", pool, *([] if pool == "solo" else ["-c", "2"])]
         options += ["--prefetch-multiplier", str(multiplier)]
         command = [
             sys.executable,
@@ -111,31 +114,40 @@ class Round:
 
 
 @contextmanager
-def prepared(side: Side, *, results: bool = True) -> Iterator[Round]:
+def prepared(side: Side, *, results: bool = True, confirms: bool | None = None) -> Iterator[Round]:
     """A clean folder, database and queue for one measurement."""
     with tempfile.TemporaryDirectory(prefix="versus-") as name:
         folder = Path(name)
         url = side.url.format(folder=folder)
+        store = side.results or url
+        queue = f"versus-{uuid.uuid4().hex[:8]}"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CELER")}
         environment = {
             **kept,
             "VERSUS_FLAVOUR": side.flavour,
             "VERSUS_BROKER": url,
-            "VERSUS_BACKEND": url,
-            "VERSUS_QUEUE": f"versus-{uuid.uuid4().hex[:8]}",
+            "VERSUS_BACKEND": store,
+            "VERSUS_QUEUE": queue,
+            "VERSUS_CONFIRMS": {None: "", True: "yes", False: "no"}[confirms],
             "VERSUS_RESULTS": "yes" if results else "no",
             "VERSUS_STAMPS": os.pathsep.join([str(folder / "first"), str(folder / "last")]),
         }
-        if url.startswith("redis"):
-            redis.Redis.from_url(url).flushdb()
+        if store.startswith("redis"):
+            redis.Redis.from_url(store).flushdb()
         yield Round(side, environment, folder)
-        if url.startswith("redis"):
-            redis.Redis.from_url(url).flushdb()
+        if store.startswith("redis"):
+            redis.Redis.from_url(store).flushdb()
+        if url.startswith("amqp"):
+            with kombu.Connection(url) as connection, connection.channel() as channel:
+                channel.queue_delete(queue)
+                channel.exchange_delete(queue)
 
 
-def publishing(side: Side, workload: str, count: int) -> dict[str, float]:
+def publishing(
+    side: Side, workload: str, count: int, *, confirms: bool | None = None
+) -> dict[str, float]:
     """Messages a second, nobody consuming."""
-    with prepared(side) as this:
+    with prepared(side, confirms=confirms) as this:
         return this.produce(workload, count * side.scale)
 
 

@@ -1,0 +1,225 @@
+"""Tasks that wait for their eta: memory, start-up, lateness; none early, none lost.
+
+    python benches/eta/run.py lateness --broker redis
+    python benches/eta/run.py near --broker sqlite --count 1000000
+    python benches/eta/run.py far --broker rabbitmq --count 20000
+
+`lateness`: 10,000 tasks due within one second on an idle worker. `near`: all wait in the worker.
+`far`: all wait in the broker; the worker is killed meanwhile, and started again. The servers are
+those of `CELERIAC_TEST_REDIS` (database 9) and `CELERIAC_TEST_AMQP`; one line of JSON is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+
+from celeriac import Celery
+
+HERE = Path(__file__).parent
+QUEUE = "eta-bench"
+PATIENCE_S = 900
+
+
+class Bench:
+    """One run.
+
+    Args:
+        kind: `lateness`, `near` or `far`.
+        broker: `redis`, `sqlite` or `rabbitmq`.
+        count: How many tasks.
+        lead_s: How long after the start of publishing the first is due.
+        spread_s: Over how many seconds they are due.
+    """
+
+    def __init__(self, kind: str, broker: str, count: int, lead_s: float, spread_s: float) -> None:
+        self.kind, self.broker, self.count = kind, broker, count
+        self.lead_s, self.spread_s = lead_s, spread_s
+        self.folder = Path(tempfile.mkdtemp(prefix="celeriac-eta-"))
+        self.url = self._url()
+        horizon_s = 2.0 if kind == "far" else lead_s + spread_s + 600
+        self.conf = {"worker_eta_horizon": horizon_s, "worker_eta_task_limit": count + 1000}
+        self.figures: dict[str, object] = {"kind": kind, "broker": broker, "count": count}
+
+    def _url(self) -> str:
+        if self.broker == "redis":
+            server = os.environ.get("CELERIAC_TEST_REDIS", "redis://127.0.0.1:6379")
+            url = f"{server}/9"
+            redis.Redis.from_url(url).flushdb()
+            return url
+        if self.broker == "sqlite":
+            return f"sqlite:///{self.folder}/queue.db"
+        return os.environ.get("CELERIAC_TEST_AMQP", "amqp://guest:guest@127.0.0.1:5672//")
+
+    def run(self) -> dict[str, object]:
+        """Do it.
+
+        Returns:
+            The figures.
+        """
+        empty = self._start()
+        self.figures["ready_s_empty"] = self._until_ready(empty)
+        self.figures["rss_mb_empty"] = rss_mb(empty.pid)
+        if self.kind == "lateness":
+            self._publish()
+            worker = empty
+        else:
+            self._stop(empty)
+            self._publish()
+            worker = self._start()
+            self.figures["ready_s"] = self._until_ready(worker)
+            self._until_waiting(worker)
+            if self.kind == "far":
+                worker = self._killed_and_started(worker)
+        until(lambda: (self.folder / "all").exists() or worker.poll() is not None)
+        self._stop(worker)
+        self.figures |= json.loads((self.folder / "report").read_text())
+        return self.figures
+
+    def _publish(self) -> None:
+        app = Celery("producer", broker=self.url, set_as_current=False)
+        app.conf.update(task_default_queue=QUEUE, task_ignore_result=True)
+        note = app.task(_nothing, name="eta.note", lazy=False)
+        begun_s = time.time()
+        first_s = begun_s + self.lead_s
+        with app.publisher() as publisher:
+            for number in range(self.count):
+                due_s = first_s + self.spread_s * number / self.count
+                eta = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(due_s))
+                eta = f"{eta}.{int(due_s % 1 * 1e6):06d}+00:00"
+                note.apply_async((number, due_s), eta=eta, publisher=publisher)
+        self.figures["published_per_s"] = round(self.count / (time.time() - begun_s))
+        if time.time() > first_s:
+            message = "publishing took longer than --lead: what is late says nothing"
+            raise SystemExit(message)
+        self.first_s = first_s
+        app.close()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        for name in ("ready", "all", "hello", "report"):
+            (self.folder / name).unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            "ETA_URL": self.url,
+            "ETA_COUNT": str(self.count),
+            "ETA_FOLDER": str(self.folder),
+            "ETA_CONF": json.dumps(self.conf),
+            "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)]),
+        }
+        self.started_s = time.time()
+        command = [sys.executable, "-m", "celeriac", "-A", "waiting", "worker", "-P", "solo"]
+        options = ["-l", "WARNING", "--prefetch-multiplier", "512", "--without-mingle"]
+        log = (self.folder / "log").open("ab")
+        return subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log)
+
+    def _until_ready(self, worker: subprocess.Popen[bytes]) -> float:
+        until(lambda: (self.folder / "ready").exists() or worker.poll() is not None)
+        return round(time.time() - self.started_s, 2)
+
+    def _until_waiting(self, worker: subprocess.Popen[bytes]) -> None:
+        begun_s = time.time()
+        until(lambda: self._waiting() >= self.count, pause_s=0.5)
+        taken_s = time.time() - begun_s
+        self.figures["all_waiting_after_s"] = round(taken_s, 1)
+        self.figures["left_until_due_s"] = round(self.first_s - time.time(), 1)
+        rss = rss_mb(worker.pid)
+        self.figures["rss_mb_waiting"] = rss
+        more_bytes = (rss - float(self.figures["rss_mb_empty"])) * 1e6  # type: ignore[arg-type]
+        self.figures["bytes_each"] = round(more_bytes / self.count)
+
+    def _waiting(self) -> int:
+        if self.broker == "redis":
+            client = redis.Redis.from_url(self.url)
+            if self.kind == "far":
+                return client.zcard(f"unacked_delayed.{QUEUE}")
+            return client.hlen("unacked")
+        if self.broker == "sqlite":
+            column = "run_at_ms" if self.kind == "far" else "owner"
+            query = f"SELECT count(*) FROM messages WHERE {column} IS NOT NULL"
+            with sqlite3.connect(f"file:{self.folder}/queue.db?mode=ro", uri=True) as file:
+                return file.execute(query).fetchone()[0]
+        listed = subprocess.run(
+            ["rabbitmqctl", "-q", "list_queues", "-p", self.url.rpartition("/")[2] or "/",
+             "name", "messages_ready", "messages_unacknowledged"],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        rows = [line.split("\t") for line in listed.splitlines()[1:]]
+        if self.kind == "far":
+            return sum(int(row[1]) for row in rows if row[0].startswith("celery_delayed_"))
+        return sum(int(row[2]) for row in rows if row[0] == QUEUE)
+
+    def _killed_and_started(self, worker: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        worker = self._start()
+        self.figures["ready_s_restarted"] = self._until_ready(worker)
+        self.figures["rss_mb_restarted"] = rss_mb(worker.pid)
+        app = Celery("producer", broker=self.url, set_as_current=False)
+        app.conf.update(task_default_queue=QUEUE)
+        begun_s = time.time()
+        app.send_task("eta.hello", ignore_result=True)
+        until((self.folder / "hello").exists)
+        self.figures["another_task_after_ms"] = round((time.time() - begun_s) * 1000)
+        app.close()
+        return worker
+
+    def _stop(self, worker: subprocess.Popen[bytes]) -> None:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(PATIENCE_S)
+
+
+def _nothing(_number: int, _due_s: float) -> None:
+    return
+
+
+def rss_mb(pid: int) -> float:
+    """Read how much memory a process has.
+
+    Args:
+        pid: Its id.
+
+    Returns:
+        Megabytes.
+    """
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    return 0.0
+
+
+def until(condition, pause_s: float = 0.02) -> None:
+    """Wait for something outside of this process."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError
+        time.sleep(pause_s)
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=["lateness", "near", "far"])
+    parser.add_argument("--broker", choices=["redis", "sqlite", "rabbitmq"], default="redis")
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--lead", type=float, help="seconds until the first is due")
+    parser.add_argument("--spread", type=float, help="seconds over which they are due")
+    given = parser.parse_args()
+    count = given.count or (10_000 if given.kind == "lateness" else 1_000_000)
+    lead_s = given.lead or (30.0 if given.kind == "lateness" else 60 + count / 5_000)
+    spread_s = given.spread or (1.0 if given.kind == "lateness" else count / 5_000)
+    print(json.dumps(Bench(given.kind, given.broker, count, lead_s, spread_s).run()))
+
+
+if __name__ == "__main__":
+    main()

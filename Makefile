@@ -3,13 +3,18 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check lint types contracts rust-lint rust-test python-test examples \
-        bench versus wheel docs docs-pages clean
+        bench bench-eta versus interop faults peers matrix wheel wheel-test sdist-test docs docs-pages clean
 .NOTPARALLEL:
 
 export UV_PYTHON_DOWNLOADS := never
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH
+
+# Function names stay for backtraces; lines of code would treble the wheel.
+WHEEL_ENV = CARGO_PROFILE_RELEASE_STRIP=debuginfo
+# debootstrap's folders belong to root (tools/debian_tree.py).
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
 step = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
@@ -27,7 +32,7 @@ demo: build ## Start a worker on the embedded default, send tasks, watch them, s
 	$(call step,demo)
 	python examples/demo/run.py
 
-test: build lint types contracts rust-lint rust-test ## Every check there is.
+test: build peers lint types contracts rust-lint rust-test ## Every check there is.
 	$(call step,pytest: everything, on Redis, RabbitMQ and beside the real Celery)
 	python tools/services.py -- pytest tests
 
@@ -71,8 +76,17 @@ rust-test: setup ## Rust tests, with Redis and RabbitMQ, and doc tests.
 	python tools/services.py -- tools/rust_tests.sh
 	cargo test --locked --quiet -p celeriac-core --doc
 
-python-test: build ## Python tests only.
+peers: setup ## Environments of the other versions of Celery, for the interoperability tests.
+	@python tools/celery_versions.py
+
+python-test: build peers ## Python tests only.
 	python tools/services.py -- pytest tests
+
+interop: build peers ## The whole of the interoperability tests with every version of Celery on every broker.
+	CELERIAC_TEST_INTEROP=all python tools/services.py -- pytest tests/interop
+
+faults: build ## Kill workers at random during 200 random canvases, on Redis and RabbitMQ (long).
+	CELERIAC_TEST_KILLS=$${CELERIAC_TEST_KILLS:-200} python tools/services.py -- pytest tests/canvas/test_kills.py $(ARGS)
 
 examples: build ## The examples only.
 	python tools/services.py -- pytest tests/examples
@@ -84,18 +98,40 @@ bench: build ## Micro-benchmarks: criterion and pytest-benchmark.
 versus: build ## The same work on Celery and on celeriac, interleaved, as a table.
 	python tools/services.py -- python benches/versus/run.py $(ARGS)
 
-wheel: setup ## Build the wheel into dist/.
-	maturin build --release --locked --out dist
+bench-eta: build ## Tasks that wait for their eta: ARGS="far --broker sqlite --count 1000000".
+	python tools/services.py -- python benches/eta/run.py $(if $(ARGS),$(ARGS),lateness)
+
+matrix: build ## The suites of the brokers on every RabbitMQ, Redis and Valkey there is (long).
+	python tools/matrix.py $(ARGS)
+
+wheel: ## Build the wheel for manylinux2014 and the sdist into dist/, and look at them.
+	tools/setup.sh wheel
+	rm -rf dist
+	python tools/crate_licences.py
+	$(WHEEL_ENV) maturin build --release --locked --zig --compatibility manylinux2014 --out dist
+	maturin sdist --out dist
+	twine check --strict dist/*
+	auditwheel show dist/*.whl | grep -A1 'consistent with'
 	@ls -l dist
+	@[[ -z $$(find dist -name '*.whl' -size +8000k) ]] || { echo 'the wheel is larger than 8 MB'; exit 1; }
+
+wheel-test: ## Install the wheel on every CPython without a compiler: demo and unit tests.
+	tools/setup.sh
+	python tools/services.py -- python tools/wheel_test.py $(ARGS)
+
+sdist-test: ## Build a wheel from the source distribution alone, in an empty folder.
+	tools/setup.sh
+	tools/sdist_test.sh
 
 docs-pages: build ## Write the pages that are generated from code.
 	python tools/settings_page.py
 
-docs: build ## Build the documentation into site/.
+docs: build ## Build the documentation into site/; a broken link is an error.
 	tools/setup.sh docs
-	zensical build --clean
+	zensical build --clean --strict
 
 clean: ## Remove what the other targets made (not the registries' caches).
-	rm -rf target .venv .demo dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks
+	rm -rf target .venv .peers .demo dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks
+	[[ ! -d .matrix ]] || $(AS_ROOT) rm -rf --one-file-system .matrix
 	find python tests benches examples tools -name '__pycache__' -prune -exec rm -rf {} +
 	rm -f python/celeriac/_core*.so

@@ -3,8 +3,10 @@
 ``python tools/services.py -- COMMAND...`` uses the Redis that answers on 127.0.0.1:6379 and the
 RabbitMQ on 127.0.0.1:5672; where one does not, it starts one of its own on a free port (installing
 Debian's package if need be) and stops it afterwards. The command finds them in
-``CELERIAC_TEST_REDIS``, a URL without a database, and ``CELERIAC_TEST_AMQP``, a URL with a virtual
-host. A server that cannot be had is a failure, never a skip.
+``CELERIAC_TEST_REDIS``, a URL without a database, ``CELERIAC_TEST_AMQP``, a URL with a virtual
+host, and ``CELERIAC_TEST_POSTGRES``, a URL whose user may create databases. The PostgreSQL is
+always one of its own: nobody knows another's passwords. A server that cannot be had is a failure,
+never a skip.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +103,10 @@ RABBITMQ = Server(
 )
 
 
+#: Debian has its programs here, by version.
+POSTGRESQL = Path("/usr/lib/postgresql")
+
+
 def install(package: str) -> None:
     """Install a package of Debian.
 
@@ -109,7 +115,7 @@ def install(package: str) -> None:
     """
     if not shutil.which("apt-get"):
         sys.exit(f"services: no {package} here, and no apt-get to install it; install it yourself")
-    print(f"services: installing Debian's {package}", flush=True)
+    print(f"services: installing Debian's {package}", file=sys.stderr, flush=True)
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     # No service is started by the package: ours has a folder and a port of its own.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
@@ -132,13 +138,13 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    server: Server, arguments: list[str], environment: dict[str, str], port: int
+    server: Server, command: list[str], environment: dict[str, str], port: int
 ) -> Iterator[None]:
     """A server while it is needed.
 
     Args:
         server: Its kind.
-        arguments: Of its command line.
+        command: Starts it.
         environment: Added to ours.
         port: Where it will answer.
 
@@ -146,7 +152,7 @@ def running(
         Nothing: it answers.
     """
     process = subprocess.Popen(
-        [server.program(), *arguments],
+        command,
         stdout=subprocess.DEVNULL,
         env={**os.environ, **environment},
         start_new_session=True,
@@ -156,50 +162,87 @@ def running(
         yield
     finally:
         # Its whole session: a server may be a script around others.
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=START_TIMEOUT_S)
 
 
+def redis_options(folder: str, port: int) -> list[str]:
+    """Options of a Redis, or a Valkey, for tests.
+
+    Args:
+        folder: Where it may write.
+        port: Where it is to listen.
+
+    Returns:
+        Its arguments.
+    """
+    return ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+
+
+def rabbitmq_environment(folder: str, port: int, names_port: int) -> dict[str, str]:
+    """Variables that keep a RabbitMQ away from all others.
+
+    Args:
+        folder: Where it may write.
+        port: Where it is to listen.
+        names_port: Where its Erlang's name server is to.
+
+    Returns:
+        What is to be set.
+    """
+    return {
+        # Erlang keeps its cookie there.
+        "HOME": folder,
+        "ERL_EPMD_PORT": str(names_port),
+        # By its address: a fresh Debian knows no localhost.
+        "RABBITMQ_NODENAME": f"celeriac-{port}@127.0.0.1",
+        "RABBITMQ_USE_LONGNAME": "true",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": folder,
+        "RABBITMQ_LOG_BASE": folder,
+        "RABBITMQ_LOGS": str(Path(folder, "server.log")),
+        "RABBITMQ_PID_FILE": str(Path(folder, "pid")),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(Path(folder, "plugins")),
+        "RABBITMQ_CONFIG_FILE": str(Path(folder, "rabbitmq")),
+    }
+
+
 @contextmanager
-def own_redis() -> Iterator[str]:
+def own_redis(*settings: str) -> Iterator[str]:
     """A Redis of our own, stopped and removed on leaving.
+
+    Args:
+        settings: More of its command line.
 
     Yields:
         Its URL.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="celeriac-redis-") as folder:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with running(REDIS, options, {}, port):
+        command = [REDIS.program(), *redis_options(folder, port), *settings]
+        with running(REDIS, command, {}, port):
             yield f"redis://127.0.0.1:{port}"
 
 
 @contextmanager
-def own_rabbitmq() -> Iterator[str]:
+def own_rabbitmq(settings: str = "") -> Iterator[str]:
     """A RabbitMQ of our own, stopped and removed on leaving.
+
+    Args:
+        settings: The text of its configuration file.
 
     Yields:
         Its URL.
     """
     port, names_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="celeriac-rabbitmq-") as folder:
-        environment = {
-            # Erlang keeps its cookie there.
-            "HOME": folder,
-            "ERL_EPMD_PORT": str(names_port),
-            "RABBITMQ_NODENAME": f"celeriac-{port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(port),
-            "RABBITMQ_DIST_PORT": str(free_port()),
-            "RABBITMQ_MNESIA_BASE": folder,
-            "RABBITMQ_LOG_BASE": folder,
-            "RABBITMQ_LOGS": str(Path(folder, "server.log")),
-            "RABBITMQ_PID_FILE": str(Path(folder, "pid")),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(Path(folder, "plugins")),
-            "RABBITMQ_CONFIG_FILE": str(Path(folder, "rabbitmq")),
-        }
+        environment = rabbitmq_environment(folder, port, names_port)
+        Path(folder, "rabbitmq.conf").write_text(settings, encoding="utf-8")
         try:
-            with running(RABBITMQ, [], environment, port):
+            with running(RABBITMQ, [RABBITMQ.program()], environment, port):
                 yield f"amqp://guest:guest@127.0.0.1:{port}//"
         finally:
             # Erlang's name server has a session of its own, and outlives the node.
@@ -241,6 +284,60 @@ def rabbitmq() -> Iterator[str]:
             yield url
 
 
+@contextmanager
+def own_postgresql() -> Iterator[str]:
+    """A PostgreSQL of our own, stopped and removed on leaving.
+
+    Yields:
+        Its URL.
+    """
+    if not list(POSTGRESQL.glob("*/bin/initdb")):
+        install("postgresql")
+    programs = max(POSTGRESQL.glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    # It refuses to be root's.
+    drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+    as_user = drop if os.geteuid() == 0 else []
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="celeriac-postgresql-") as folder:
+        if as_user:
+            shutil.chown(folder, "postgres")
+        made = ["--auth=trust", "--username=celeriac", "--no-sync", "--pgdata", f"{folder}/data"]
+        quietly([*as_user, str(programs / "initdb"), *made])
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
+        control = [*as_user, str(programs / "pg_ctl"), "--pgdata", f"{folder}/data", "-s", "-w"]
+        log = ["--log", f"{folder}/log", "--timeout", str(int(START_TIMEOUT_S))]
+        quietly([*control, *log, "-o", options, "start"])
+        try:
+            yield f"postgresql://celeriac@127.0.0.1:{port}/postgres"
+        finally:
+            quietly([*control, "-m", "immediate", "stop"])
+
+
+def quietly(command: list[str]) -> None:
+    """Run a command of PostgreSQL's, which must succeed.
+
+    Args:
+        command: Its command line.
+    """
+    # From a folder that any user may enter.
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL to test against.
+
+    Yields:
+        Its URL; the user may create databases.
+    """
+    given = os.environ.get("CELERIAC_TEST_POSTGRES")
+    if given:
+        yield given
+    else:
+        with own_postgresql() as url:
+            yield url
+
+
 def main(arguments: list[str]) -> int:
     """Run the command given after ``--``.
 
@@ -252,8 +349,12 @@ def main(arguments: list[str]) -> int:
     """
     if arguments[:1] != ["--"] or len(arguments) == 1:
         sys.exit("usage: services.py -- COMMAND...")
-    with redis() as redis_url, rabbitmq() as amqp_url:
-        urls = {"CELERIAC_TEST_REDIS": redis_url, "CELERIAC_TEST_AMQP": amqp_url}
+    with redis() as redis_url, rabbitmq() as amqp_url, postgresql() as postgres_url:
+        urls = {
+            "CELERIAC_TEST_REDIS": redis_url,
+            "CELERIAC_TEST_AMQP": amqp_url,
+            "CELERIAC_TEST_POSTGRES": postgres_url,
+        }
         environment = {**os.environ, **urls}
         return subprocess.run(arguments[1:], check=False, env=environment).returncode
 

@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT / "python"))
 
 from celeriac.settings.table import TABLE, Setting  # noqa: E402
 
+#: What stands behind a meaning, where that is not "Celery <version>".
+SINCE = {"5.4": "", "celeriac": " (celeriac's own)"}
 PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """\
 # Configuration
@@ -40,7 +42,7 @@ def cell(value: object) -> str:
 def line(setting: Setting) -> str:
     """One row of the page."""
     honoured = "yes" if setting.honoured else ("**guards**" if setting.guards else "not yet")
-    since = "" if setting.since == "5.4" else f" (Celery {setting.since})"
+    since = SINCE.get(setting.since, f" (Celery {setting.since})")
     names = f"`{setting.name}` | `{setting.old_name}`"
     meaning = setting.meaning.replace("|", "\\|")
     return f"| {names} | {cell(setting.default)} | {meaning}{since} | {honoured} |"

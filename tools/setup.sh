@@ -40,8 +40,14 @@ make_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 }
 
+# `make PYTHON=...` on an environment of another version makes it anew.
+is_of_the_named_python() {
+    local version='import sys; print(sys.version)'
+    [[ -z ${PYTHON:-} || $("$PYTHON" -c "$version") == "$(.venv/bin/python -c "$version")" ]]
+}
+
 command -v cargo >/dev/null || fail "cargo not found; install Rust from https://rustup.rs"
-[[ -x .venv/bin/uv ]] || make_environment
+[[ -x .venv/bin/uv ]] && is_of_the_named_python || make_environment
 
 stamp=.venv/.locked-groups
 wanted="dev lint test bench $* $(cat uv.lock pyproject.toml | sha256sum)"

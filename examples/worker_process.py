@@ -44,6 +44,10 @@ class WorkerProcess:
             raise RuntimeError("the worker did not start:\n" + "".join(self._output))
         return self
 
+    @property
+    def output(self) -> str:
+        return "".join(self._output)
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:

@@ -183,6 +183,19 @@ def late(self, key, number, slow_on):
     return number
 
 
+@app.task(bind=True, acks_late=True, acks_on_failure_or_timeout=False, time_limit=1)
+def too_long_once(self, key):
+    """The first time, take too long; the second time, note what is stored of the first."""
+    name = f"celery-task-meta-{self.request.id}"
+    with errors.connection() as client:
+        if client.set(f"{key}:tried", 1, nx=True, ex=600):
+            client.rpush(key, f"begins {self.request.id}")
+            time.sleep(600)
+        client.rpush(key, client.get(name) or "nothing")
+        client.rpush(f"{key}:ends", "now")
+    return "the second time"
+
+
 @app.task(bind=True, acks_late=True)
 def whose(self, key):
     """Say who executes it, slowly enough that others get their turn."""

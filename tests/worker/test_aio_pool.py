@@ -294,7 +294,9 @@ def test_a_coroutine_is_cancelled_at_its_hard_limit_whatever_it_says(folder, cli
 def test_a_late_task_that_is_not_acknowledged_on_timeout_goes_back(folder, client):
     with run(folder, "-c", "1") as worker:
         worker.ready()
-        send(client, "wait_again", time_limit=0.1)
+        sent = send(client, "wait_again", time_limit=0.1)
+        with pytest.raises(TimeLimitExceeded):
+            sent.get(timeout=GET_S)
         worker.wait_line("Hard time limit", count=2)
 
 

@@ -235,8 +235,11 @@ def test_handlers_signal_and_errback_hear_of_a_hard_limit_as_in_celery(folder, c
 def test_a_late_task_that_is_not_acknowledged_on_timeout_runs_again(folder, client):
     with Running(folder, "-c", "1") as worker:
         worker.ready()
-        assert send(client, "once_too_long").get(timeout=GET_S) == "the second time"
+        sent = send(client, "once_too_long")
+        with pytest.raises(TimeLimitExceeded):
+            sent.get(timeout=GET_S)
         worker.wait_line("Hard time limit (0.5s) exceeded")
+        until(lambda: client.AsyncResult(sent.id).result == "the second time")
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0
     assert broker.publisher(client).depth("celery", GET_S) == 0

@@ -42,10 +42,11 @@ def test_broker_hears_of_a_delivery_exactly_once(outcome, policy):
 
 
 @given(outcomes, policies)
-def test_what_will_be_delivered_again_has_no_result_yet(outcome, policy):
+def test_what_will_be_delivered_again_has_no_result_yet_unless_it_ran_out_of_time(outcome, policy):
     settlement = decide(outcome, policy)
     if settlement.verdict in {Verdict.REQUEUE, Verdict.ASIDE}:
-        assert settlement.state is None
+        failed = isinstance(outcome, TimedOut)
+        assert settlement.state == (states.FAILURE if failed else None)
 
 
 @given(outcomes, policies)
@@ -126,8 +127,11 @@ def test_poison_found_after_an_early_ack_is_told_to_the_caller():
     [
         (LATE, Settlement(Verdict.ACK, states.FAILURE)),
         (AckPolicy(), Settlement(Verdict.ALREADY_ACKED, states.FAILURE)),
-        (AckPolicy(acks_late=True, acks_on_timeout=False), Settlement(Verdict.REQUEUE)),
+        (
+            AckPolicy(acks_late=True, acks_on_timeout=False),
+            Settlement(Verdict.REQUEUE, states.FAILURE),
+        ),
     ],
 )
-def test_a_task_that_ran_out_of_time_failed_unless_it_is_to_run_again(policy, settlement):
+def test_a_task_that_ran_out_of_time_failed_also_where_it_is_to_run_again(policy, settlement):
     assert decide(TimedOut(3), policy) == settlement

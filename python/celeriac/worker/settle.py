@@ -103,7 +103,7 @@ def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:  # noqa: C901
         case WorkerLost():
             return _BACK if policy.reject_on_worker_lost else _FAILED
         case TimedOut():
-            return _FAILED if policy.acks_on_timeout else _BACK
+            return _FAILED if policy.acks_on_timeout else _FAILED_BACK
         case Expired() | Revoked():
             return _REVOKED
         case HandedBack():
@@ -124,6 +124,8 @@ _REVOKED = Settlement(Verdict.ACK, states.REVOKED)
 _FAILED_REJECTED = Settlement(Verdict.REJECT, states.FAILURE)
 _REFUSED = Settlement(Verdict.REJECT)
 _BACK = Settlement(Verdict.REQUEUE)
+# Compat: celery/worker/request.py ``on_timeout`` fails the task, and has it run again.
+_FAILED_BACK = Settlement(Verdict.REQUEUE, states.FAILURE)
 _TOLD_EARLY = {
     state: Settlement(Verdict.ALREADY_ACKED, state)
     for state in (None, states.SUCCESS, states.RETRY, states.FAILURE, states.REVOKED)

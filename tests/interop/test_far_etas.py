@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 
+import amqp
 import pytest
 
 from places import REACH, Place, channel, delete, url_of
@@ -84,13 +85,10 @@ def delayed(place, queue, redis):
 
 
 def is_handed_over(place, queue, redis):
-    if place.broker == "rabbitmq":
-        with channel() as opened:
-            try:
-                opened.queue_declare("celery_delayed_0", passive=True)
-            except Exception:  # noqa: BLE001 - it is not declared yet
-                return False
-    return delayed(place, queue, redis) >= COUNT
+    try:
+        return delayed(place, queue, redis) >= COUNT
+    except amqp.exceptions.NotFound:  # its queues are not all declared yet
+        return False
 
 
 def send(producer, key):
@@ -148,6 +146,26 @@ def test_a_stop_of_the_worker_leaves_them_to_the_next_one(
     until(lambda: done(session_redis, key))
     assert time.time() >= due_s
     wait_done(session_redis, key, place)
+
+
+@pytest.mark.parametrize("producer_kind", ["celery", "celeriac"])
+def test_revoked_after_the_hand_over_they_end_revoked_when_they_are_due(
+    any_broker, queue, settings, started, session_redis, producer_kind
+):
+    place, key = any_broker, f"{queue}:done"
+    settings(place, worker_eta_horizon=0.5)
+    started.append(Worker("celeriac", place.url, queue, "prefork", "-c", "1"))
+    producer = Producer(producer_kind, place.url, queue)
+    started.append(producer)
+    call = f"tasks.late.apply_async(({key!r}, i, 'nobody'), countdown={COUNTDOWN_S})"
+    ids = producer.ask(f"[{call}.id for i in range({COUNT})]")
+    until(lambda: is_handed_over(place, queue, session_redis))
+    *revoked, spared = ids
+    producer.text(f"app.control.revoke({revoked!r})")
+    assert producer.ask(f"app.AsyncResult({spared!r}).get(timeout=30)") == COUNT - 1
+    states = f"[app.AsyncResult(one).state for one in {revoked!r}]"
+    until(lambda: producer.ask(states) == ["REVOKED"] * (COUNT - 1))
+    assert done(session_redis, key) == [COUNT - 1]
 
 
 def test_a_near_eta_is_delivered_once_however_often_the_visibility_timeout_passes(

@@ -107,18 +107,6 @@ def test_what_a_loaded_kombu_knows_is_known_here(monkeypatch):
     assert compression.decompress(b"a!", "application/x-bang") == b"a"
 
 
-def test_a_serializer_of_a_loaded_kombu_is_known_here():
-    from kombu import serialization as theirs
-
-    theirs.register("shout", lambda v: v.upper(), lambda b: b.decode().lower(), "application/x-s")
-    try:
-        assert serialization.dumps("a", "shout") == ("application/x-s", "utf-8", b"A")
-        accept = serialization.accepted(["shout"])
-        assert serialization.loads(b"A", "application/x-s", "utf-8", accept) == "a"
-    finally:
-        theirs.unregister("shout")
-
-
 def test_a_serializer_that_was_removed_is_gone():
     serialization.register("gone", str, str, "application/x-gone")
     serialization.unregister("gone")

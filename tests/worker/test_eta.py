@@ -105,6 +105,23 @@ def test_a_revoked_task_that_waits_in_the_broker_does_not_run(folder, client):
     assert ran(folder) == []
 
 
+def test_a_worker_that_started_after_the_revoke_knows_of_it_from_one_that_was_there(folder, client):
+    with Running(folder, "-P", "solo", "-n", "first@%h") as first:
+        first.ready()
+        result = send(client, "note", "a", countdown=8)
+        until(lambda: in_the_broker(folder))
+        client.control.revoke(result.id)
+        first.wait_line(f"Tasks flagged as revoked: {result.id}")
+        with Running(folder, "-P", "solo", "-n", "second@%h") as second:
+            second.ready()
+            first.signal(signal.SIGKILL)
+            first.wait()
+            assert in_the_broker(folder), "the machine is too slow for this test's times"
+            with pytest.raises(TaskRevokedError, match="revoked"):
+                result.get(timeout=GET_S)
+    assert ran(folder) == []
+
+
 @pytest.mark.parametrize("expires", [-1, "2020-01-01T00:00:00+00:00"])
 def test_a_task_that_has_expired_before_it_arrives_is_revoked(folder, client, expires):
     with Running(folder, "-P", "solo") as worker:

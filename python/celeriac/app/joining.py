@@ -79,6 +79,7 @@ class _Part:
         self._request = request
         self._group_id: str = request.group
         self._token = new_id()
+        self._has_groups = False
         # Longer than the join may take, or another process would send the body, too.
         join_s = app.conf.result_chord_join_timeout or 5.0
         self._claim_s = max(5, int(join_s * 2))
@@ -142,6 +143,10 @@ class _Part:
             self._group_id, self._token, max(2 * self._claim_s, 300), _WAIT_S
         ):
             logger.warning("Chord %s was claimed by another process meanwhile", self._group_id)
+            return
+        if self._has_groups:
+            # Not before: whoever joins after this process has died needs the header's shape.
+            self._backend.delete_group(self._group_id)
 
     def _send(self, native: Any, body: Any, values: list[Any]) -> bool:
         claim_s = int(TRY_S) + self._claim_s
@@ -157,11 +162,11 @@ class _Part:
         if nested is None:
             return values
         # Members of the header are groups themselves: their results are lists in the list.
+        self._has_groups = True
         with allow_join_result():
             joined: list[Any] = nested.join(
                 timeout=self._app.conf.result_chord_join_timeout, propagate=True
             )
-        backend.delete_group(self._group_id)
         return joined
 
     def _value(self, part: bytes) -> Any:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import billiard.exceptions
 import celery
+import celery._state
 import celery.exceptions
 import celery.schedules
 import celery.states
@@ -83,7 +84,9 @@ def test_a_class_that_celery_has_not_keeps_its_name():
     assert pickles.loads(pickles.dumps(Celery)) is Celery
 
 
-def test_a_task_is_its_name_on_both_sides():
+def test_a_task_is_its_name_on_both_sides(monkeypatch):
+    # Celery gives each application the tasks of all others of its process, those of other tests.
+    monkeypatch.setattr(celery._state, "_on_app_finalizers", set())
     apps = Celery("t", set_as_current=False), celery.Celery("t", set_as_current=False)
     for app in apps:
         app.task(name="t.add")(add)

@@ -302,6 +302,7 @@ def publish_with_retries(
                 raise
             if given.get("errback") is not None:
                 given["errback"](exc, wait_s)
+            logger.info("A message is sent again in %.1f s: %s", wait_s, exc)
         sleep(wait_s)
 
 

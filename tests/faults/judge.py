@@ -1,0 +1,102 @@
+"""What became of every task: compares what was sent with what was executed, and with the faults."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from journal import Note
+    from misfortune import Fault
+
+#: A fault may have hit an acknowledgement that was under way when it began.
+UNDER_WAY_S = 1.0
+
+
+@dataclass
+class Verdict:
+    """The findings.
+
+    Attributes:
+        sent: How many tasks were confirmed.
+        unsent: How many publishers reported as not confirmed, or were killed with.
+        executed: How many were started at least once.
+        lost: Confirmed, and never started; of those acknowledged late, never done.
+        phantoms: Executed, and never sent.
+        twice: How many were started more than once.
+        unexplained: Of those, the ones that no fault explains.
+        consumed_after_s: How long after each fault the hit worker started a task, by kind.
+    """
+
+    sent: int = 0
+    unsent: int = 0
+    executed: int = 0
+    lost: list[str] = field(default_factory=list)
+    phantoms: list[str] = field(default_factory=list)
+    twice: int = 0
+    unexplained: list[str] = field(default_factory=list)
+    consumed_after_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def is_late(task: str) -> bool:
+    """Whether a task is acknowledged late."""
+    return int(task.rpartition(".")[2]) % 3 != 0
+
+
+def judge(sent: Sequence[Note], executed: Sequence[Note], faults: Sequence[Fault]) -> Verdict:
+    """Compare the journals.
+
+    Args:
+        sent: The publishers' journal.
+        executed: The workers'.
+        faults: What went wrong.
+
+    Returns:
+        The findings.
+    """
+    found = Verdict()
+    tries = {note.task: note for note in sent if note.what == "try"}
+    outcomes = {note.task: note for note in sent if note.what in ("sent", "unsent")}
+    confirmed = {task for task, note in outcomes.items() if note.what == "sent"}
+    starts: dict[str, list[Note]] = defaultdict(list)
+    for note in executed:
+        if note.what == "start":
+            starts[note.task].append(note)
+    done = {note.task for note in executed if note.what == "done"}
+    found.sent, found.unsent = len(confirmed), len(tries) - len(confirmed)
+    found.executed = len(starts)
+    found.lost = sorted(
+        task for task in confirmed if task not in (done if is_late(task) else starts)
+    )
+    found.phantoms = sorted(set(starts) - set(tries))
+    again = [note for note in sent if note.what == "again"]
+    for task, runs in starts.items():
+        if len(runs) == 1:
+            continue
+        found.twice += 1
+        if task in tries and _sent_again(tries[task], outcomes.get(task), again):
+            continue
+        for first, second in zip(runs, runs[1:], strict=False):
+            if second.more != "again" or not _hit(first, second, faults):
+                found.unexplained.append(f"{task}: {first} then {second}")
+    return found
+
+
+def _sent_again(begun: Note, ended: Note | None, again: Iterable[Note]) -> bool:
+    """Whether the publisher sent its ledger again while it waited for a task's confirm."""
+    until_s = ended.at_s if ended else math.inf
+    return any(note.who == begun.who and begun.at_s <= note.at_s <= until_s for note in again)
+
+
+def _hit(first: Note, second: Note, faults: Iterable[Fault]) -> bool:
+    """Whether something went wrong for who ran a task first, before it was run again."""
+    return any(
+        first.who in fault.names
+        and fault.begun_s <= second.at_s
+        and fault.ended_s >= first.at_s - UNDER_WAY_S
+        for fault in faults
+    )

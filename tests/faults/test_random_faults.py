@@ -114,6 +114,7 @@ def left(sent: Reader, executed: Reader) -> list[str]:
 
 def stopped(made: Yard, role: str) -> int:
     """Stop a worker warmly."""
+    made.ready(role)
     process = made.members[role].process
     process.send_signal(signal.SIGTERM)
     return process.wait(STOP_S)

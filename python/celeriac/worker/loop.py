@@ -14,7 +14,7 @@ from celeriac.worker.outcome import Expired, Poisonous, Revoked, WorkerLost
 from celeriac.worker.pools.base import Pool, Terminating
 from celeriac.worker.request import Request
 from celeriac.worker.revoked import Revoked as RevokedIds
-from celeriac.worker.rustlogs import drain_rust_logs
+from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker.settler import Settler
 from celeriac.worker.stopping import Stop
 from celeriac.worker.turned import announce

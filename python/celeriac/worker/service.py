@@ -23,7 +23,7 @@ from celeriac.worker.pools.solo import SoloPool
 from celeriac.worker.pools.threads import ThreadsPool
 from celeriac.worker.remote import Remote, State
 from celeriac.worker.revoked import Revoked
-from celeriac.worker.rustlogs import drain_rust_logs
+from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker.settler import Settler
 from celeriac.worker.stopping import EX_FAILURE, Stop
 from celeriac.worker.unsupported import report_unsupported

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pyo3::intern;
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -24,6 +26,9 @@ static LINES: Mutex<Lines> = Mutex::new(Lines {
     waiting: VecDeque::new(),
     dropped: 0,
 });
+
+/// Whether lines came since somebody looked: what a call that has nothing to tell pays for.
+static NEWS: AtomicBool = AtomicBool::new(false);
 
 #[derive(Debug)]
 struct Lines {
@@ -62,6 +67,19 @@ pub(crate) fn take_logs(max_lines: usize) -> Vec<Line> {
     LINES
         .try_lock_for(LONGEST_WAIT)
         .map_or_else(Vec::new, |mut lines| lines.take(max_lines))
+}
+
+/// Logs what waits, in a process that has no worker to do so; called when Python has waited for Rust.
+/// A handler that raises is reported, and disturbs nobody.
+pub(crate) fn tell(py: Python<'_>) {
+    if NEWS.load(Ordering::Relaxed) && NEWS.swap(false, Ordering::Relaxed) {
+        let told = py
+            .import(intern!(py, "celeriac.rustlogs"))
+            .and_then(|module| module.call_method0(intern!(py, "drain_rust_logs")));
+        if let Err(error) = told {
+            error.write_unraisable(py, None);
+        }
+    }
 }
 
 /// Starts to collect, once for each process.
@@ -114,6 +132,7 @@ impl Subscriber for Collector {
         if let Some(mut lines) = LINES.try_lock_for(LONGEST_WAIT) {
             lines.push(line);
         }
+        NEWS.store(true, Ordering::Relaxed);
     }
 
     fn enter(&self, _span: &Id) {}

@@ -16,15 +16,14 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::backend::{ResultStore, Subscription};
 use crate::bell::{Bell, Errand};
-use crate::errands;
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
 use crate::parts::letter_of_parts;
 use crate::template::{Letter, Template};
 use crate::topology::{queue_spec, queue_specs};
 use crate::url::{broker_url, is_local};
-use crate::waits;
 use crate::window::Window;
+use crate::{errands, logs, waits};
 
 /// Sends messages over one connection of this process; safe for many threads.
 #[pyclass(frozen, module = "celeriac._core")]
@@ -47,6 +46,7 @@ impl Publisher {
     #[pyo3(signature = (url, options = None))]
     fn new(py: Python<'_>, url: &str, options: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
+        logs::install();
         let parsed = broker_url(py, url, options).or_raise(py)?;
         let inner = broker::open_publisher(&parsed).or_raise(py)?;
         Ok(Self {

@@ -8,8 +8,8 @@ use celeriac_core::{Error, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::errands;
 use crate::errors::Outcome;
+use crate::{errands, logs};
 
 /// How long a signal waits for its handler at most.
 const SLICE: Duration = Duration::from_millis(50);
@@ -38,7 +38,9 @@ pub(crate) fn in_slices<T: Send>(
 ) -> Outcome<Option<T>> {
     loop {
         let slice = Deadline::after(SLICE).min(deadline);
-        if let Some(value) = py.detach(|| attempt(slice))? {
+        let found = py.detach(|| attempt(slice));
+        logs::tell(py);
+        if let Some(value) = found? {
             return Ok(Some(value));
         }
         py.check_signals()?;
@@ -56,7 +58,9 @@ pub(crate) fn whole_if_remote<T: Send + 'static>(
     operation: impl FnOnce(Deadline) -> Result<T> + Send + 'static,
 ) -> Outcome<T> {
     if is_local {
-        return Ok(py.detach(|| operation(deadline))?);
+        let answer = py.detach(|| operation(deadline));
+        logs::tell(py);
+        return Ok(answer?);
     }
     whole(py, deadline, operation)
 }
@@ -69,7 +73,9 @@ pub(crate) fn whole<T: Send + 'static>(
     operation: impl FnOnce(Deadline) -> Result<T> + Send + 'static,
 ) -> Outcome<T> {
     if !is_main_thread(py)? {
-        return Ok(py.detach(|| operation(deadline))?);
+        let answer = py.detach(|| operation(deadline));
+        logs::tell(py);
+        return Ok(answer?);
     }
     let (tell, mut told) = sync_channel(1);
     let errand = move || {
@@ -80,6 +86,7 @@ pub(crate) fn whole<T: Send + 'static>(
     loop {
         let (answer, back) = py.detach(move || (told.recv_timeout(SLICE), told));
         told = back;
+        logs::tell(py);
         match answer {
             Ok(answer) => return Ok(answer?),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,

@@ -20,7 +20,7 @@ from celeriac.worker.execute import Executor
 from celeriac.worker.limits import SoftAlarm, TimeLimits, take_soft_limit
 from celeriac.worker.pools.prefork.server import hear_nothing
 from celeriac.worker.reports import WORN_OUT, to_frame
-from celeriac.worker.rustlogs import drain_rust_logs
+from celeriac.rustlogs import drain_rust_logs
 
 __all__ = ("ChildMain",)
 

@@ -227,6 +227,9 @@ impl Sender {
 
     /// No connection: gives up what is overdue, then waits a little.
     async fn wait_after(&mut self, error: Error) {
+        // Said first: who learns of the error below logs what there is.
+        self.backoff.failed();
+        tracing::warn!(%error, wait_ms = self.backoff.wait().as_millis(), "publishing is held up");
         if matches!(error, Error::Refused { passing: false, .. }) {
             for parcel in self.waiting.drain(..) {
                 parcel.give_up(error.clone());
@@ -236,8 +239,6 @@ impl Sender {
         if matches!(error, Error::Disconnected { .. }) {
             self.report_to_those_who_wait(&error);
         }
-        self.backoff.failed();
-        tracing::warn!(%error, wait_ms = self.backoff.wait().as_millis(), "publishing is held up");
         let nearest = self.waiting.iter().map(|parcel| parcel.deadline.left()).min();
         let wait = nearest.map_or(Duration::ZERO, |left| left.min(self.backoff.jittered()));
         tokio::time::sleep(wait).await;

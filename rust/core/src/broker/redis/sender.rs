@@ -286,13 +286,14 @@ impl Sender {
 
     /// No connection: gives up what is overdue, then waits a little.
     async fn wait_after(&mut self, error: Error) {
+        // Said first: who learns of the error below logs what there is.
+        self.backoff.failed();
+        tracing::warn!(%error, wait_ms = self.backoff.wait().as_millis(), "publishing is held up");
         let refuses = matches!(error, Error::Refused { passing: false, .. });
         self.expire(&error, refuses);
         if matches!(error, Error::Disconnected { .. }) {
             self.report_to_those_who_wait(&error);
         }
-        self.backoff.failed();
-        tracing::warn!(%error, wait_ms = self.backoff.wait().as_millis(), "publishing is held up");
         let nearest = self.waiting.iter().map(|parcel| parcel.deadline.left()).min();
         let wait = nearest.map_or(Duration::ZERO, |left| left.min(self.backoff.wait()));
         tokio::time::sleep(wait).await;

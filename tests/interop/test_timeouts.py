@@ -35,7 +35,8 @@ def test_a_late_task_that_is_not_acknowledged_on_timeout_has_failed_and_runs_aga
 ):
     key = f"timeouts:{uuid.uuid4().hex[:8]}"
     producer.text(
-        f"tasks.too_long_once.apply_async(({key!r},), link_error=tasks.note_failure.s({key!r}))"
+        f"tasks.too_long_once.apply_async(({key!r},), time_limit=1,"
+        f" link_error=tasks.note_failure.s({key!r}))"
     )
     found = [session_redis.blpop([key], timeout=WAIT_S)[1].decode() for _ in range(3)]
     task_id = found[0].partition(" ")[2]

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pathlib
 import sys
 import time
 
@@ -61,14 +62,14 @@ class Publisher:
         self._who = who
         self._sent = Journal(given["sent"])
         self._number = self._ahead = 0
-        self._executed = open(given["executed"], "rb")  # noqa: SIM115 - as long as the process
+        self._executed = pathlib.Path(given["executed"]).open("rb")  # noqa: SIM115 - as long as the process
         logger = logging.getLogger("celeriac")
         logger.addHandler(Ledger(self._sent, who))
         logger.setLevel(logging.INFO)
 
     def run(self):
         """Send batch after batch: in a window, and each call by itself."""
-        while not os.path.exists(given["stop"]):
+        while not pathlib.Path(given["stop"]).exists():
             self._ahead -= self._executed.read().count(f" start {self._who}.".encode())
             if self._ahead > given["ahead"]:
                 time.sleep(0.01)

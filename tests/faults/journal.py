@@ -1,11 +1,13 @@
-"""Files that processes append a line to, which is there even if they are killed the moment after."""
+"""Files that processes append to: a line is there even if its writer is killed right after."""
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Note(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def judge(sent: Sequence[Note], executed: Sequence[Note], faults: Sequence[Fault
         found.twice += 1
         if task in tries and _sent_again(tries[task], outcomes.get(task), again):
             continue
-        for first, second in zip(runs, runs[1:], strict=False):
+        for first, second in pairwise(runs):
             if second.more != "again" or not _hit(first, second, faults):
                 found.unexplained.append(f"{task}: {first} then {second}")
     return found

@@ -14,7 +14,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-import services
 from journal import Reader
 from judge import Verdict, is_late, judge
 from misfortune import Fault, happens
@@ -52,9 +51,7 @@ def test_nothing_is_lost_whatever_goes_wrong(broker: str, tmp_path: Path) -> Non
         assert ends == [0] * len(POOLS)
         assert leftovers(made) == {}
     limits = {fault.what: fault.limit_s for fault in faults}
-    late = {
-        what: max(times) for what, times in after_s.items() if max(times) > (limits[what] or 0)
-    }
+    late = {what: max(times) for what, times in after_s.items() if max(times) > (limits[what] or 0)}
     assert late == {}
 
 
@@ -143,6 +140,8 @@ def report(broker: str, found: Verdict, faults: list[Fault]) -> str:
         f" {len(found.unexplained)}",
     ]
     for what, times in sorted(found.consumed_after_s.items()):
-        lines.append(f"  after {what}: median {sorted(times)[len(times) // 2]:.2f} s,"
-                     f" longest {max(times):.2f} s")
+        lines.append(
+            f"  after {what}: median {sorted(times)[len(times) // 2]:.2f} s,"
+            f" longest {max(times):.2f} s"
+        )
     return "\n".join(lines)

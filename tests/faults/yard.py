@@ -240,7 +240,11 @@ class Yard:
         if self.broker == "redis":
             with redis.Redis(port=self.server.port) as client:
                 index = client.zcard("unacked_index")
-                return {QUEUE: client.llen(QUEUE), "unacked": client.hlen("unacked"), "index": index}
+                return {
+                    QUEUE: client.llen(QUEUE),
+                    "unacked": client.hlen("unacked"),
+                    "index": index,
+                }
         with amqp.Connection(f"127.0.0.1:{self.server.port}", connect_timeout=5) as connection:
             declared = connection.channel().queue_declare(QUEUE, passive=True)
         return {QUEUE: declared.message_count}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celeriac._native import ChildEvent, Delivery, Intake, Trouble
+from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker.call import Report
 from celeriac.worker.census import Census
 from celeriac.worker.dispatch import Door, TurnedAway, announce_revoked, has_stamp
@@ -14,7 +15,6 @@ from celeriac.worker.outcome import Expired, Poisonous, Revoked, WorkerLost
 from celeriac.worker.pools.base import Pool, Terminating
 from celeriac.worker.request import Request
 from celeriac.worker.revoked import Revoked as RevokedIds
-from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker.settler import Settler
 from celeriac.worker.stopping import Stop
 from celeriac.worker.turned import announce

@@ -11,6 +11,7 @@ from celeriac import broker, serialization, signals
 from celeriac._native import Intake, Publisher, redacted
 from celeriac.exceptions import WorkerShutdown, WorkerTerminate
 from celeriac.green import plain
+from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker import banner as banners
 from celeriac.worker.connect import reach_broker
 from celeriac.worker.dispatch import Door
@@ -23,7 +24,6 @@ from celeriac.worker.pools.solo import SoloPool
 from celeriac.worker.pools.threads import ThreadsPool
 from celeriac.worker.remote import Remote, State
 from celeriac.worker.revoked import Revoked
-from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker.settler import Settler
 from celeriac.worker.stopping import EX_FAILURE, Stop
 from celeriac.worker.unsupported import report_unsupported

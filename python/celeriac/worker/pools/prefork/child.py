@@ -16,11 +16,11 @@ from typing import Any
 from celeriac import _current, signals
 from celeriac._native import ChildChannel, Job, die_with_parent
 from celeriac.app import coroutines
+from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker.execute import Executor
 from celeriac.worker.limits import SoftAlarm, TimeLimits, take_soft_limit
 from celeriac.worker.pools.prefork.server import hear_nothing
 from celeriac.worker.reports import WORN_OUT, to_frame
-from celeriac.rustlogs import drain_rust_logs
 
 __all__ = ("ChildMain",)
 

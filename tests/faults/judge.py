@@ -30,7 +30,6 @@ class Verdict:
         phantoms: Executed, and never sent.
         twice: How many were started more than once.
         unexplained: Of those, the ones that no fault explains.
-        consumed_after_s: How long after each fault the hit worker started a task, by kind.
     """
 
     sent: int = 0
@@ -40,7 +39,6 @@ class Verdict:
     phantoms: list[str] = field(default_factory=list)
     twice: int = 0
     unexplained: list[str] = field(default_factory=list)
-    consumed_after_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def is_late(task: str) -> bool:

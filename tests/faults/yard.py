@@ -36,7 +36,7 @@ CONF = {
             "unacked_restore_throttle": 1,
         }
     },
-    "rabbitmq": {"broker_heartbeat": 4},
+    "rabbitmq": {},
     "sqlite": {},
 }
 POOLS = {"w0": ("prefork", "2"), "w1": ("threads", "2"), "w2": ("prefork", "1")}

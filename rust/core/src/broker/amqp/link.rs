@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds. A peer that is silent for two of them is gone. Our heartbeats need no Python, so
 /// that they may be closer than Celery's 120 s.
-const DEFAULT_HEARTBEAT_S: u64 = 10;
+const DEFAULT_HEARTBEAT_S: u64 = 5;
 /// An answer to a question that the server answers at once. Far above what a busy one needs.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 

@@ -85,11 +85,11 @@ def recovered(made: Yard, executed: Reader, faults: list[Fault]) -> list[Recover
     found = []
     somebody_died = any(fault.limit_s is None for fault in faults)
     names = {name for fault in faults for name in fault.names}
+    last = faults[-1]
     for role in POOLS:
         name = made.members[role].name
         if not somebody_died and name not in names:
             continue
-        last = faults[-1]
         wait(made, executed, lambda name=name: began(executed, name, last), STUCK_S)
         if not somebody_died:
             what = last.what if len(faults) == 1 else "several at once"

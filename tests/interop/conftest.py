@@ -19,13 +19,18 @@ WAIT_S = 40.0
 
 
 class Pair(NamedTuple):
-    """A producer, the worker that serves it, their queue, and a look at their server."""
+    """A producer, the worker that serves it, their queue, and a look at their server.
+
+    The versions are Celery's; None stands for celeriac.
+    """
 
     producer: Producer
     worker: Worker
     queue: str
     redis: redis_client.Redis
     url: str
+    producers_version: str | None
+    workers_version: str | None
 
     def ask(self, expression: str) -> object:
         """Value of an expression in the producer's process."""
@@ -69,7 +74,8 @@ def pair(request: pytest.FixtureRequest, session_redis_url: str) -> Iterator[Pai
     worker = Worker(flavours[worker_kind], url, queue, pool, *options)
     producer = Producer(flavours[producer_kind], url, queue)
     with redis_client.Redis.from_url(session_redis_url, socket_timeout=WAIT_S) as client:
-        yield Pair(producer, worker, queue, client, url)
+        versions = [version if kind == "celery" else None for kind in (producer_kind, worker_kind)]
+        yield Pair(producer, worker, queue, client, url, *versions)
     producer.stop()
     assert worker.stop() == 0, worker.lines.text()
     delete(broker, queue, f"{queue}-other")
@@ -95,7 +101,7 @@ def control(session_redis_url: str) -> Iterator[Pair]:
     worker = Worker("celery", session_redis_url, queue)
     producer = Producer("celery", session_redis_url, queue)
     with redis_client.Redis.from_url(session_redis_url, socket_timeout=WAIT_S) as client:
-        yield Pair(producer, worker, queue, client, session_redis_url)
+        yield Pair(producer, worker, queue, client, session_redis_url, "5.7", "5.7")
     producer.stop()
     worker.stop()
 

@@ -6,7 +6,21 @@ import pytest
 
 from processes import RemoteError
 
+#: Versions of Celery whose own pair differs from 5.7's in the two canvases below.
+JOINS_EARLY = {"5.4", "5.5", "5.6"}
+MIXES_ORDER = {"5.4", "5.5"}
+
 TWO = "[tasks.add.s(1, 1), tasks.add.s(2, 2)]"
+#: A worker of an older Celery that sends the group sets the size of the outer chord to 2, joins it
+#: after two parts of three, and waits for the third for ever, which would run in the same process.
+GROUP_IN_HEADER = (
+    "flavour.chord([tasks.add.s(1, 1) | flavour.group(tasks.add.s(2), tasks.add.s(3)),"
+    " tasks.add.s(2, 2)], tasks.echo.s())"
+)
+#: A worker of an older Celery gives all members of the group that replaces a part one position.
+REPLACED_IN_HEADER = (
+    "flavour.chord([tasks.replaced_by_a_group.s(1, 2), tasks.add.s(1, 1)], tasks.echo.s())"
+)
 CHORD = f"flavour.chord({TWO}, tasks.total.s())"
 CANVASES = [
     ("tasks.add.s(1, 2) | tasks.add.s(3) | tasks.add.s(4)", 10),
@@ -34,11 +48,7 @@ CANVASES = [
         [4, 4],
     ),
     (f"flavour.chord([flavour.group({TWO}), tasks.add.s(3, 3)], tasks.echo.s())", [4, 2, 6]),
-    (
-        "flavour.chord([tasks.add.s(1, 1) | flavour.group(tasks.add.s(2), tasks.add.s(3)),"
-        " tasks.add.s(2, 2)], tasks.echo.s())",
-        [[4, 5], 4],
-    ),
+    (GROUP_IN_HEADER, [[4, 5], 4]),
     (
         f"flavour.chord({TWO}, flavour.chord([tasks.echo.s(), tasks.echo.s()], tasks.echo.s()))",
         [[2, 4]] * 2,
@@ -51,10 +61,7 @@ CANVASES = [
     ("tasks.replaced_by_a_group.s(1, 2) | tasks.total.s()", 5),
     ("flavour.chord([tasks.replaced.s(1), tasks.add.s(1, 1)], tasks.total.s())", 13),
     ("flavour.chord([tasks.replaced_by_a_chain.s(1), tasks.add.s(1, 1)], tasks.total.s())", 113),
-    (
-        "flavour.chord([tasks.replaced_by_a_group.s(1, 2), tasks.add.s(1, 1)], tasks.echo.s())",
-        [[2, 3], 2],
-    ),
+    (REPLACED_IN_HEADER, [[2, 3], 2]),
     ("flavour.chord([tasks.one_more.s(1), tasks.one_more.s(2)], tasks.total.s())", 206),
     ("tasks.echo.map([1, 2, 3])", [1, 2, 3]),
     ("tasks.add.starmap([(1, 2), (3, 4)])", [3, 7]),
@@ -68,7 +75,12 @@ CANVASES = [
 
 @pytest.mark.parametrize(("canvas", "expected"), CANVASES)
 def test_a_canvas_has_its_value(pair, canvas, expected):
-    assert pair.ask(f"({canvas}).apply_async().get(timeout=30)") == expected
+    if canvas == GROUP_IN_HEADER and {pair.producers_version, pair.workers_version} <= JOINS_EARLY:
+        pytest.skip("a Celery older than 5.7 waits for itself here")
+    found = pair.ask(f"({canvas}).apply_async().get(timeout=30)")
+    if canvas == REPLACED_IN_HEADER and pair.workers_version in MIXES_ORDER:
+        found[0].sort()
+    assert found == expected
 
 
 def test_the_results_of_a_chain_lead_back_to_its_first_step(pair):

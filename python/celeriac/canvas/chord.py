@@ -279,6 +279,8 @@ class chord(Signature):  # noqa: N801 - Celery's name
         root_id = body.options.get("root_id")
         result = body.freeze(task_id or new_id(), group_id=group_id, root_id=root_id)
         header_result = header.freeze(group_id=group_id, chord=body, root_id=root_id)
+        # A group with its own id as its group's is one in a header: see `group.apply_async`.
+        header.options.pop("group_id", None)
         if header.tasks:
             looks = {"interval": interval, "countdown": countdown, "max_retries": max_retries}
             app.backend.apply_chord((group_id, header_result.results), body, **looks)

@@ -163,6 +163,7 @@ class group(Signature):  # noqa: N801 - Celery's name
         """
         root_id, chord = options.get("root_id"), options.pop("chord", None)
         given = {"producer": publisher, "add_to_parent": False, **options}
+        counts = not self._has_id_of_header()
         size = 0
         ahead: Any = None
         for sig, result in self._frozen_members(self.tasks, group_id, root_id):
@@ -171,7 +172,7 @@ class group(Signature):  # noqa: N801 - Celery's name
             body = chord if chord is not None else sig.options.get("chord")
             given["chord"] = body
             # What is in a group of a header counts in the header.
-            if body is not None and sig.options.get("group_id", group_id) == group_id:
+            if body is not None and counts and sig.options.get("group_id", group_id) == group_id:
                 size += parts_of(sig)
             ahead = sig
             yield result
@@ -179,6 +180,12 @@ class group(Signature):  # noqa: N801 - Celery's name
             if size:
                 self.app.backend.set_chord_size(group_id, size)
             ahead.apply_async(args, kwargs, **given)
+
+    def _has_id_of_header(self) -> bool:
+        # Compat: a group at the end of a chain in a header has the header's id in messages of
+        # Celery up to 5.6. It is not the header: to count its members would overwrite the size.
+        own_id = self.options.get("task_id")
+        return own_id is not None and own_id == self.options.get("group_id")
 
     def _frozen_members(
         self, tasks: Any, group_id: str, root_id: str | None

@@ -1,9 +1,11 @@
 """Who sends a chord's body when a part comes again."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
+from celeriac import group
 from celeriac.app import joining
 
 
@@ -99,3 +101,16 @@ def test_a_header_of_groups_keeps_its_shape_when_who_joins_it_is_killed(returned
     sent = returned(store)
     assert sent[-1] == ([[3]],)
     assert store.asked[-3:] == ["send", "close", "delete"]
+
+
+@pytest.mark.parametrize("own_id", ["header", "another"])
+def test_a_group_at_the_end_of_a_headers_chain_leaves_the_headers_size(app, monkeypatch, own_id):
+    sizes = []
+    monkeypatch.setattr(type(app.backend), "set_chord_size", lambda *args: sizes.append(args[1:]))
+    body = app.task(lambda values: values, name="body", lazy=False)
+    place = {"group_id": "header", "chord": dict(body.s())}
+    members = [body.s(number).set(group_index=0, **place) for number in range(2)]
+    # Older Celery gives the group the header's own id.
+    sig = group(members, app=app).set(task_id=own_id, **place)
+    app.signature(json.loads(json.dumps(sig))).apply_async()
+    assert sizes == []

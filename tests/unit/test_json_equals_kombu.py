@@ -201,6 +201,39 @@ def test_json_of_other_writers_is_read_as_kombu_reads_it(value, indent, ensure_a
     assert repr(_native.decode_json(text)) == repr(kombu_json.loads(text))
 
 
+SPECIAL = ["é", "я", "漢", "😀", "\ud83d", "\ude00", "\ude00\ud83d", "\ufeff", "\ufffe", "\0", '"']
+pieces = st.text(alphabet=st.characters(codec=None), min_size=1, max_size=20) | st.sampled_from(
+    [*SPECIAL, "\\", "a" * 40]
+)
+long_texts = st.lists(
+    st.tuples(pieces, st.integers(1, 300)).map(lambda found: found[0] * found[1]), max_size=5
+).map("".join)
+
+
+@given(long_texts, st.booleans())
+def test_a_long_text_is_written_and_read_as_kombu_does_it(text, ensure_ascii):
+    assert _native.encode_json([text]) == kombu_json.dumps([text]).encode()
+    written = json.dumps({text: text}, ensure_ascii=ensure_ascii)
+    if ensure_ascii or not any("\ud800" <= c <= "\udfff" for c in text):
+        assert _native.decode_json(written.encode()) == kombu_json.loads(written)
+
+
+@given(long_texts, st.data())
+def test_a_long_text_that_is_damaged_is_read_or_refused_as_kombu_does_it(text, data):
+    written = json.dumps([text])
+    at = data.draw(st.integers(0, len(written)))
+    damage = data.draw(st.sampled_from(["", '"', "\\", "\\u12", "\\x", "\n", "é", "g", "\\ud83d"]))
+    length = data.draw(st.integers(0, 3))
+    written = written[:at] + damage + written[at + length :]
+    try:
+        expected = kombu_json.loads(written)
+    except Exception:  # noqa: BLE001 - kombu.utils.json raises many classes
+        with pytest.raises(exceptions.DecodeError):
+            _native.decode_json(written)
+    else:
+        assert _native.decode_json(written) == expected
+
+
 TYPED = [
     '{"__type__": "uuid", "__value__": {"hex": "00000000000000000000000000000005"}}',
     '{"__value__": "2024-01-02", "__type__": "date"}',

@@ -1,5 +1,7 @@
 //! Codecs for Python: everything here runs attached and waits for nothing.
 
+use std::cell::Cell;
+
 use celeriac_core::wire::times;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -14,10 +16,23 @@ use crate::errors::OrRaise;
 #[pyo3(signature = (value, /, *, what = "value"))]
 pub(crate) fn encode_json<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
-    convert::to_json(value, what)
-        .map(|json| PyBytes::new(py, &json))
-        .or_raise(py)
+    let mut out = SCRATCH.take();
+    out.clear();
+    let appended = convert::append(&mut out, value, what, Style::Json);
+    let json = appended.map(|()| PyBytes::new(py, &out)).or_raise(py);
+    if out.capacity() <= KEPT_BYTES {
+        SCRATCH.set(out);
+    }
+    json
 }
+
+thread_local! {
+    /// Memory for the next JSON, which the system would otherwise have to clear for each large one.
+    /// Who encodes while something is encoded begins with a new one.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+/// What a thread keeps at most.
+const KEPT_BYTES: usize = 1024 * 1024;
 
 /// Decodes JSON, as UTF-8 or as text, typed objects included. Raises `DecodeError`.
 #[pyfunction]

@@ -1,6 +1,7 @@
 //! Builds Python objects from any serde deserializer.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
 use std::fmt;
 
 use celeriac_core::{Error, codec};
@@ -123,7 +124,17 @@ impl<'de, 'py> Visitor<'de> for Seed<'_, 'py> {
             Style::Msgpack => Ok(bytes.into_any()),
             Style::Json => self
                 .builder
-                .try_python("text with lone surrogates", || text_of(&bytes)),
+                .try_python("text with lone surrogates", || text_from(&bytes, c"utf-8")),
+        }
+    }
+
+    fn visit_byte_buf<E: serde::de::Error>(self, value: Vec<u8>) -> Result<Self::Value, E> {
+        match self.builder.style {
+            Style::Msgpack => self.visit_bytes(&value),
+            Style::Json => self.builder.try_python("text", || {
+                let bytes = PyBytes::new(self.builder.py, &value);
+                text_from(&bytes, c"utf-16")
+            }),
         }
     }
 
@@ -284,6 +295,14 @@ impl<'py> Visitor<'_> for KeySeed<'_, 'py> {
         .map(Key::Other)
     }
 
+    fn visit_byte_buf<E: serde::de::Error>(self, key: Vec<u8>) -> Result<Self::Value, E> {
+        Seed {
+            builder: self.builder,
+        }
+        .visit_byte_buf(key)
+        .map(Key::Other)
+    }
+
     // MessagePack has keys of any type; msgpack-python refuses what is neither text nor bytes.
     fn visit_i64<E: serde::de::Error>(self, key: i64) -> Result<Self::Value, E> {
         Err(E::custom(format_args!(
@@ -298,7 +317,7 @@ impl<'py> Visitor<'_> for KeySeed<'_, 'py> {
     }
 }
 
-/// Text from UTF-8 in which lone surrogates are encoded like other characters.
-fn text_of<'py>(wtf8: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
-    PyString::from_encoded_object(wtf8.as_any(), Some(c"utf-8"), Some(c"surrogatepass")).map(Bound::into_any)
+/// Text from an encoding in which lone surrogates are encoded like other characters.
+fn text_from<'py>(bytes: &Bound<'py, PyBytes>, encoding: &CStr) -> PyResult<Bound<'py, PyAny>> {
+    PyString::from_encoded_object(bytes.as_any(), Some(encoding), Some(c"surrogatepass")).map(Bound::into_any)
 }

@@ -68,7 +68,7 @@ pub(crate) fn to_json_text(value: &Bound<'_, PyAny>, what: &str) -> Outcome<Stri
 /// The Python object that JSON describes.
 pub(crate) fn from_json<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
     let builder = Builder::new(py, Style::Json);
-    codec::json::from_slice(data, builder.seed(), Limits::default())
+    codec::json::from_slice_wide(data, builder.seed(), Limits::default())
         .map_err(|error| builder.into_fault(error))
 }
 

@@ -102,7 +102,8 @@ fn visit_text<'de, V: Visitor<'de>>(text: Text<'de>, visitor: V) -> Result<V::Va
     match text {
         Text::Borrowed(text) => visitor.visit_borrowed_str(text),
         Text::Owned(text) => visitor.visit_string(text),
-        Text::Wtf8(bytes) => visitor.visit_byte_buf(bytes),
+        Text::Wtf8(bytes) => visitor.visit_bytes(&bytes),
+        Text::Utf16(units) => visitor.visit_byte_buf(units),
     }
 }
 

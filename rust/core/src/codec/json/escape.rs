@@ -112,32 +112,44 @@ fn put_ascii(room: &mut [u8; ROOM], at: &mut usize, byte: u8) {
 
 #[inline]
 fn put(room: &mut [u8; ROOM], at: &mut usize, unit: u16) {
-    room[*at..*at + STORE].copy_from_slice(&escaped(unit));
+    // Not `copy_from_slice`, of which the compiler may make a call.
+    if let Some(place) = room[*at..].first_chunk_mut() {
+        *place = escaped(unit);
+    }
     *at += ESCAPE;
 }
 
 /// The escape of a UTF-16 unit, and two zeros.
 #[inline]
 fn escaped(unit: u16) -> [u8; STORE] {
-    // Its four digits in the four bytes of a word, all at once.
-    let mut digits = u32::from(unit);
-    digits = (digits | (digits << 8)) & 0x00FF_00FF;
-    digits = (digits | (digits << 4)) & 0x0F0F_0F0F;
-    let letters = ((digits + 0x0606_0606) >> 4) & 0x0101_0101;
-    let shown = digits + 0x3030_3030 + letters * u32::from(b'a' - b'0' - 10);
-    ((u64::from(shown.swap_bytes()) << 16) | u64::from(u16::from_le_bytes(*b"\\u"))).to_le_bytes()
+    let [high, low] = unit.to_be_bytes();
+    let (first, last) = (HEX[usize::from(high)], HEX[usize::from(low)]);
+    let digits = (u64::from(first) << 16) | (u64::from(last) << 32);
+    (digits | u64::from(u16::from_le_bytes(*b"\\u"))).to_le_bytes()
 }
+
+/// The two digits of each byte, the first one lowest.
+const HEX: [u16; 256] = {
+    let digits = *b"0123456789abcdef";
+    let mut table = [0; 256];
+    let mut place = 0;
+    while place < 256 {
+        table[place] = u16::from_le_bytes([digits[place / 16], digits[place % 16]]);
+        place += 1;
+    }
+    table
+};
 
 /// How many bytes at the start need no escape.
 fn plain_length(bytes: &[u8]) -> usize {
     const LANES: usize = 16;
     let mut length = 0;
-    // Sixteen at a time without a branch inside, so that the compiler uses vector instructions.
+    // Sixteen at a time, and gathered in a byte: of flags the compiler makes no vector instructions.
     for lanes in bytes.chunks_exact(LANES) {
-        if lanes
+        let found = lanes
             .iter()
-            .fold(false, |found, &byte| found | needs_escape(byte))
-        {
+            .fold(0, |found, &byte| found | u8::from(needs_escape(byte)));
+        if found != 0 {
             break;
         }
         length += LANES;
@@ -163,7 +175,8 @@ const PLAIN: [bool; 256] = {
 };
 
 const fn needs_escape(byte: u8) -> bool {
-    (byte < b' ') || (byte == b'"') || (byte == b'\\') || (byte >= 0x7F)
+    // Below the blank wraps, and so is beyond the tilde, too.
+    (byte.wrapping_sub(b' ') > b'~' - b' ') || byte == b'"' || byte == b'\\'
 }
 
 /// The letter of the escapes that have one.

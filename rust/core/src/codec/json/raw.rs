@@ -79,7 +79,7 @@ fn plain(text: Text<'_>) -> Result<Cow<'_, str>> {
     match text {
         Text::Borrowed(text) => Ok(Cow::Borrowed(text)),
         Text::Owned(text) => Ok(Cow::Owned(text)),
-        Text::Wtf8(_) => Err(Error::Malformed {
+        Text::Wtf8(_) | Text::Utf16(_) => Err(Error::Malformed {
             what: "json",
             detail: "a lone surrogate where a name belongs".to_owned(),
         }),

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::wide;
 use crate::codec::Limits;
 use crate::error::{Error, Result};
 
@@ -11,6 +12,8 @@ pub(crate) struct Reader<'de> {
     text: &'de str,
     at: usize,
     depth_left: usize,
+    /// Whether long strings beyond ASCII are read as [`Text::Utf16`].
+    is_wide: bool,
 }
 
 /// A string, borrowed where it has no escapes.
@@ -20,6 +23,8 @@ pub(crate) enum Text<'de> {
     Owned(String),
     /// Holds lone surrogates, see [`crate::codec::WTF8`].
     Wtf8(Vec<u8>),
+    /// A long one with escapes beyond ASCII, see [`super::from_slice_wide`].
+    Utf16(Vec<u8>),
 }
 
 /// A number, as exact as JSON wrote it.
@@ -30,6 +35,9 @@ pub(crate) enum Number<'de> {
     Big(&'de str),
     Float(f64),
 }
+
+/// How many bytes of a string are read before it is a long one; then looked at again when doubled.
+const FIRST_LOOK: usize = 64;
 
 impl<'de> Reader<'de> {
     pub(crate) fn new(data: &'de [u8], limits: Limits) -> Result<Self> {
@@ -48,7 +56,13 @@ impl<'de> Reader<'de> {
             text,
             at: 0,
             depth_left: limits.max_depth,
+            is_wide: false,
         }
+    }
+
+    /// Reads long strings beyond ASCII as [`Text::Utf16`] from now on.
+    pub(crate) fn widen(&mut self) {
+        self.is_wide = true;
     }
 
     /// The text between an earlier offset and now.
@@ -157,7 +171,14 @@ impl<'de> Reader<'de> {
     fn string_with_escapes(&mut self, start: usize) -> Result<Text<'de>> {
         let mut bytes = self.since(start).as_bytes().to_vec();
         let mut has_lone_surrogate = false;
+        let mut looked_at = FIRST_LOOK;
         loop {
+            if self.is_wide && bytes.len() >= looked_at {
+                if !bytes.is_ascii() {
+                    return self.wide_string(start);
+                }
+                looked_at *= 2;
+            }
             let run = self.at;
             self.skip_plain();
             bytes.extend_from_slice(self.since(run).as_bytes());
@@ -175,13 +196,35 @@ impl<'de> Reader<'de> {
             .map_err(|_| malformed(format!("a broken string before byte {}", self.at)))
     }
 
+    /// Reads a string again, from its first character, as UTF-16.
+    fn wide_string(&mut self, start: usize) -> Result<Text<'de>> {
+        let bytes = self.text.as_bytes();
+        let (units, read) = wide::units(bytes.get(start..).unwrap_or_default());
+        self.at = start + read;
+        match bytes.get(self.at) {
+            Some(b'"') => self.bump(),
+            // What the loop above could not read either has the words for what is wrong with it.
+            Some(b'\\') => {
+                return self
+                    .escape(&mut Vec::new())
+                    .and(Err(self.unexpected("an escape")));
+            }
+            _ => return Err(self.unexpected("the rest of a string")),
+        }
+        Ok(Text::Utf16(units))
+    }
+
     /// Moves to the next quote, backslash or control character.
     fn skip_plain(&mut self) {
         const LANES: usize = 16;
-        let is_special = |byte: u8| (byte < b' ') || (byte == b'"') || (byte == b'\\');
+        let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
         let bytes = self.text.as_bytes();
         for lanes in bytes[self.at..].chunks_exact(LANES) {
-            if lanes.iter().fold(false, |found, &byte| found | is_special(byte)) {
+            // Gathered in a byte: of flags the compiler makes no vector instructions.
+            let found = lanes
+                .iter()
+                .fold(0, |found, &byte| found | u8::from(is_special(byte)));
+            if found != 0 {
                 break;
             }
             self.at += LANES;
@@ -238,11 +281,9 @@ impl<'de> Reader<'de> {
     /// Reads `uXXXX`; the `u` is next.
     fn code_unit(&mut self) -> Result<u16> {
         self.bump();
-        let digits = self.text.as_bytes().get(self.at..self.at + 4);
+        let digits = self.text.as_bytes()[self.at..].first_chunk();
         let unit = digits
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
+            .and_then(|digits| wide::unit_of(*digits))
             .ok_or_else(|| self.unexpected("four hexadecimal digits"))?;
         self.at += 4;
         Ok(unit)

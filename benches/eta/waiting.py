@@ -1,36 +1,41 @@
-"""The worker of the bench: notes when each task ran, and writes it down when it stops.
+"""The worker of the bench: notes when each task ran, in files that the bench reads.
 
-`ETA_URL` is the broker, `ETA_COUNT` how many tasks there are, `ETA_FOLDER` where the files go,
-`ETA_CONF` more settings as JSON.
+`ETA_URL` is the broker, `ETA_QUEUE` the queue, `ETA_FOLDER` where the files are, `ETA_CONF` more
+settings as JSON. The files are mapped, so that children write to them, too, and
+so that what a killed worker has noted is not lost.
 """
 
 import json
+import mmap
 import os
 import time
-from array import array
 from pathlib import Path
 
 from celeriac import Celery, signals
 
 FOLDER = Path(os.environ["ETA_FOLDER"])
-COUNT = int(os.environ["ETA_COUNT"])
 
-app = Celery("waiting", broker=os.environ["ETA_URL"], set_as_current=False)
-app.conf.update(task_ignore_result=True, task_default_queue="eta-bench")
-app.conf.update(json.loads(os.environ.get("ETA_CONF", "{}")))
+
+def mapped(name):
+    """A file of the bench as memory."""
+    with (FOLDER / name).open("r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0))
+
 
 #: How often each task ran, and how late it was in seconds; early ones are below 0.
-times = bytearray(COUNT)
-late_s = array("d")
+times = mapped("times")
+late_s = mapped("late").cast("d")
+
+app = Celery("waiting", broker=os.environ["ETA_URL"], set_as_current=False)
+app.conf.update(task_ignore_result=True, task_default_queue=os.environ["ETA_QUEUE"])
+app.conf.update(json.loads(os.environ.get("ETA_CONF", "{}")))
 
 
 @app.task(name="eta.note")
 def note(number, due_s):
     """Run."""
-    late_s.append(time.time() - due_s)
+    late_s[number] = time.time() - due_s
     times[number] += 1
-    if len(late_s) == COUNT:
-        (FOLDER / "all").touch()
 
 
 @app.task(name="eta.hello")
@@ -43,24 +48,3 @@ def hello():
 def ready(**_):
     """Say that the worker is ready."""
     (FOLDER / "ready").write_text(str(time.time()))
-
-
-@signals.worker_shutdown.connect
-def write(**_):
-    """Write down what ran."""
-    ordered = sorted(late_s)
-    at = len(ordered) - 1
-    report = {
-        "ran": len(ordered),
-        "lost": times.count(0),
-        "twice": sum(count > 1 for count in times),
-        "early": sum(late < 0 for late in ordered),
-    }
-    if ordered:
-        report |= {
-            "late_ms": {
-                name: round(ordered[int(at * part)] * 1000, 2)
-                for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-            }
-        }
-    (FOLDER / "report").write_text(json.dumps(report))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::backend::{self, Put};
-use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::broker::{self, Consumer, ConsumerConfig, Publisher, Settlement, Verdict};
 use celeriac_core::ledger::Ledger;
@@ -50,20 +50,12 @@ fn message() -> Outgoing {
             exchange: String::new(),
             routing_key: QUEUE.to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 
 fn consumer(url: &BrokerUrl) -> Arc<dyn Consumer> {
-    let queue = QueueSpec {
-        name: QUEUE.to_owned(),
-        exchange: String::new(),
-        exchange_type: ExchangeType::Direct,
-        routing_key: QUEUE.to_owned(),
-        durable: true,
-        auto_delete: false,
-        arguments: Vec::new(),
-    };
+    let queue = QueueSpec::named(QUEUE);
     let config = ConsumerConfig {
         node: "celery@bench".to_owned(),
         queues: vec![queue],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::broker::{self, Consumer, ConsumerConfig, Publisher, Settlement, Verdict};
 use celeriac_core::ledger::Ledger;
@@ -33,13 +33,8 @@ fn url(options: &str) -> BrokerUrl {
 /// A durable classic queue, as Celery's, that the server deletes after a minute without use.
 fn queue() -> QueueSpec {
     QueueSpec {
-        name: format!("bench-{}", uuid::Uuid::new_v4().simple()),
-        exchange: String::new(),
-        exchange_type: ExchangeType::Direct,
-        routing_key: String::new(),
-        durable: true,
-        auto_delete: false,
         arguments: vec![("x-expires".to_owned(), "60000".to_owned())],
+        ..QueueSpec::named(format!("bench-{}", uuid::Uuid::new_v4().simple()))
     }
 }
 
@@ -71,7 +66,7 @@ fn message(queue: &str) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::backend::{self, Put};
-use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::broker::{self, Consumer, ConsumerConfig, Publisher, Settlement, Verdict};
 use celeriac_core::ledger::Ledger;
@@ -63,7 +63,7 @@ fn message() -> Outgoing {
             exchange: String::new(),
             routing_key: "q".to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 
@@ -86,15 +86,7 @@ fn fill(publisher: &dyn Publisher, count: usize) {
 }
 
 fn consumer(url: &BrokerUrl) -> Arc<dyn Consumer> {
-    let queue = QueueSpec {
-        name: "q".to_owned(),
-        exchange: String::new(),
-        exchange_type: ExchangeType::Direct,
-        routing_key: String::new(),
-        durable: true,
-        auto_delete: false,
-        arguments: Vec::new(),
-    };
+    let queue = QueueSpec::named("q");
     let config = ConsumerConfig {
         node: "celery@bench".to_owned(),
         queues: vec![queue],

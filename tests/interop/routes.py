@@ -23,23 +23,33 @@ chosen = {}
 
 
 def entities(flavour):
-    """`Queue`, `Exchange` and `Broadcast` of a package."""
+    """`Queue`, `Exchange`, `binding` and `Broadcast` of a package."""
     if flavour.__name__ == "celery":
         kombu, common = (importlib.import_module(name) for name in ("kombu", "kombu.common"))
-        return kombu.Queue, kombu.Exchange, common.Broadcast
-    return flavour.Queue, flavour.Exchange, flavour.Broadcast
+        return kombu.Queue, kombu.Exchange, kombu.binding, common.Broadcast
+    return flavour.Queue, flavour.Exchange, flavour.binding, flavour.Broadcast
 
 
 def set_up(app, flavour, prefix):
     """Give an application its queues, routes, and the tasks that say where they came from."""
-    queue_of, exchange_of, broadcast_of = entities(flavour)
+    queue_of, exchange_of, binding_of, broadcast_of = entities(flavour)
     news = exchange_of(f"{prefix}-news", "topic")
     work = exchange_of(f"{prefix}-work", "direct")
+    # Declared otherwise by one of the two, RabbitMQ refuses it to the other.
+    passing = exchange_of(f"{prefix}-passing", "topic", durable=False, auto_delete=True)
     app.conf.task_queues = [
         queue_of(prefix, exchange_of(prefix), prefix),
         queue_of(f"{prefix}-heavy", work, "heavy"),
         queue_of(f"{prefix}-feed", news, "feed.#"),
         queue_of(f"{prefix}-sport", news, "*.sport"),
+        queue_of(
+            f"{prefix}-many",
+            bindings=[
+                binding_of(passing, "one.*"),
+                binding_of(passing, "two.#"),
+                binding_of(work, "many"),
+            ],
+        ),
         broadcast_of(f"{prefix}-all"),
     ]
     chosen.update(object=f"{prefix}-heavy", function=f"{prefix}-made")

@@ -44,6 +44,14 @@ CALLS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         "plain.apply_async((KEY,), queue='Q-feed', routing_key='feed.sport')",
         [("Q-news", "feed.sport"), ("Q-news", "feed.sport")],
     ),
+    "one of several bindings": (
+        "plain.apply_async((KEY,), queue='Q-many', exchange='Q-passing', routing_key='two.a.b')",
+        [("Q-passing", "two.a.b")],
+    ),
+    "a binding to another exchange": (
+        "plain.apply_async((KEY,), queue='Q-many', exchange='Q-work', routing_key='many')",
+        [("Q-work", "many")],
+    ),
     "an exact route": ("exact.delay(KEY)", [("Q-news", "feed.exact")]),
     "a glob": ("glob.delay(KEY)", [("", "Q-heavy")]),
     "a regular expression": ("regex.delay(KEY)", [("", "Q-made")]),
@@ -55,8 +63,8 @@ CALLS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     ),
     "a queue instead of a route": ("glob.apply_async((KEY,), queue='Q')", [("", "Q")]),
 }
-QUEUES = ("", "-heavy", "-feed", "-sport", "-made")
-EXCHANGES = ("", "-work", "-news", "-made", "-all")
+QUEUES = ("", "-heavy", "-feed", "-sport", "-many", "-made")
+EXCHANGES = ("", "-work", "-news", "-passing", "-made", "-all")
 
 
 class Stage(NamedTuple):
@@ -124,7 +132,7 @@ def silent(broker: str, session_redis_url: str) -> Iterator[Stage]:
 @pytest.fixture(scope="module", params=["celery", "celeriac"])
 def stage(request: pytest.FixtureRequest, broker: str, session_redis_url: str) -> Iterator[Stage]:
     """A worker of each kind in turn consumes what is not broadcast."""
-    consumes = "-heavy -feed -sport -made"
+    consumes = "-heavy -feed -sport -many -made"
     yield from opened(broker, session_redis_url, [(request.param, "solo")], consumes)
 
 
@@ -184,9 +192,10 @@ def arrived(stage: Stage, count: int) -> dict[str, list[str]]:
 def test_a_message_lies_in_the_same_queue_with_the_same_text(silent, case):
     call, expected = CALLS[case]
     # So that the exchanges are there, whoever comes first.
-    for word in ("heavy", "feed", "sport"):
+    words = ("heavy", "feed", "sport", "many")
+    for word in words:
         silent.send("celery", f"plain.apply_async(('',), queue='Q-{word}')")
-    arrived(silent, 3)
+    arrived(silent, len(words))
     lies = {}
     for flavour in FLAVOURS:
         silent.send(flavour, call, "key")

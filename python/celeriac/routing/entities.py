@@ -88,11 +88,29 @@ class Exchange:
         Returns:
             What `Queue.as_spec` returns.
         """
-        return {"name": "", "exchange": self.name, "exchange_type": self.type, "routing_key": ""}
+        return {"name": "", **binding(self).as_spec()}
+
+    def options(self) -> dict[str, Any]:
+        """List how it is declared.
+
+        Returns:
+            What differs from a durable exchange that is declared.
+        """
+        found = {name: getattr(self, name) for name in ("auto_delete", "passive", "no_declare")}
+        listed = {"durable": self.durable, **found, "arguments": self.arguments}
+        return {key: value for key, value in listed.items() if bool(value) != (key == "durable")}
 
 
 class binding:  # noqa: N801 - kombu's name
-    """One of several bindings of a queue."""
+    """One of several bindings of a queue.
+
+    Args:
+        exchange: An `Exchange`, kombu's, or a name.
+        routing_key: The key.
+        arguments: What a headers exchange compares (RabbitMQ).
+        unbind_arguments: Nothing: bindings are not taken back.
+
+    """
 
     def __init__(
         self,
@@ -105,6 +123,35 @@ class binding:  # noqa: N801 - kombu's name
         self.routing_key = routing_key
         self.arguments = arguments
         self.unbind_arguments = unbind_arguments
+
+    @classmethod
+    def of(cls, value: Any) -> binding:
+        """Accept a binding of any kind.
+
+        Args:
+            value: A `binding` or kombu's.
+
+        Returns:
+            A binding.
+        """
+        if isinstance(value, binding):
+            return value
+        return cls(value.exchange, value.routing_key or "", value.arguments)
+
+    def as_spec(self) -> dict[str, Any]:
+        """Describe the binding to a broker.
+
+        Returns:
+            Its exchange, exchange_type and routing_key; exchange_options and binding_arguments,
+            where there are some.
+        """
+        made: dict[str, Any] = {
+            "exchange": self.exchange.name,
+            "exchange_type": self.exchange.type,
+            "routing_key": self.routing_key,
+        }
+        more = {"exchange_options": self.exchange.options(), "binding_arguments": self.arguments}
+        return made | {key: value for key, value in more.items() if value}
 
     def __repr__(self) -> str:
         return f"<binding: {self.exchange}->{self.routing_key}>"
@@ -136,9 +183,9 @@ class Queue:
 
     Args:
         name: Its name.
-        exchange: An `Exchange`, kombu's, or a name.
+        exchange: An `Exchange`, kombu's, or a name; a list of bindings is taken as `bindings`.
         routing_key: The key it is bound with.
-        bindings: Several bindings instead of one.
+        bindings: Further bindings.
         **options: `queue_arguments`, `durable`, `exclusive`, `auto_delete`, `max_priority`,
             `expires` and `message_ttl` (seconds), `max_length`, `max_length_bytes`, ...
 
@@ -154,10 +201,11 @@ class Queue:
         on_declared: Any = None,  # noqa: ARG002 - kombu's signature
         **options: Any,
     ) -> None:
+        listed = exchange if isinstance(exchange, (list, tuple, set)) else ()
         self.name = name
-        self.exchange = Exchange.of(exchange)
+        self.exchange = Exchange.of(None if listed else exchange)
         self.routing_key = routing_key or options.get("key") or ""
-        self.bindings = list(bindings or ())
+        self.bindings = [binding.of(each) for each in (*(bindings or ()), *listed)]
         for attribute, default in _ATTRIBUTES.items():
             setattr(self, attribute, options.get(attribute, default))
 
@@ -224,22 +272,27 @@ class Queue:
         """Describe the queue to a broker.
 
         Returns:
-            Its name, exchange, exchange_type, routing_key, durable, auto_delete and arguments.
+            Its name, exchange, exchange_type, routing_key, durable, auto_delete and arguments;
+            bindings, no_declare and what `binding.as_spec` adds, where there are some.
         """
         arguments = dict(self.queue_arguments or {})
         for attribute, (argument, factor) in _EXTRA_ARGUMENTS.items():
             value = getattr(self, attribute)
             if value is not None:
                 arguments[argument] = int(value * factor)
-        return {
+        own = binding(self.exchange, self.routing_key, self.binding_arguments)
+        made = {
             "name": self.name,
-            "exchange": self.exchange.name,
-            "exchange_type": self.exchange.type,
-            "routing_key": self.routing_key,
+            **own.as_spec(),
             "durable": bool(self.durable),
             "auto_delete": bool(self.auto_delete),
             "arguments": arguments,
         }
+        if self.bindings:
+            made["bindings"] = [each.as_spec() for each in self.bindings]
+        if self.no_declare:
+            made["no_declare"] = True
+        return made
 
     def as_dict(self, recurse: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - kombu's signature
         """List the attributes.

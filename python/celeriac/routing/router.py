@@ -244,13 +244,13 @@ def destination(options: Mapping[str, Any], conf: Any) -> Destination:
     if queue is None:
         name = own.name if own else ""
         key = key or conf.task_default_routing_key
-        return Destination(name, key, _exchange(name, kind), mode, None)
+        return Destination(name, key, _exchange(own or Exchange(), kind), mode, None)
     if kind == "direct" and not (own and key):
         return Destination("", queue.name, _needed(queue), mode, queue.name)
-    name = own.name if own else queue.exchange.name
+    through = own or queue.exchange
     key = key or queue.routing_key or conf.task_default_routing_key
-    declare = (*_needed(queue), *_exchange(name, kind))
-    return Destination(name, key, declare, mode, queue.name)
+    declare = (*_needed(queue), *_exchange(through, kind))
+    return Destination(through.name, key, declare, mode, queue.name)
 
 
 def declared(entities: Any) -> tuple[dict[str, Any], ...]:
@@ -260,17 +260,17 @@ def declared(entities: Any) -> tuple[dict[str, Any], ...]:
         entities: A queue or an exchange, or several, ours or kombu's.
 
     Returns:
-        What brokers are told. A direct or topic exchange is declared with the queues bound to it.
+        What brokers are told.
     """
     several = entities if isinstance(entities, (list, tuple, set)) else (entities,)
     found: list[dict[str, Any]] = []
     for entity in several:
         if hasattr(entity, "routing_key"):
             queue = Queue.of(entity)
-            found += _needed(queue) or _exchange(queue.exchange.name, queue.exchange.type)
+            found += _needed(queue) or _exchange(queue.exchange, queue.exchange.type)
         else:
             exchange = Exchange.of(entity)
-            found += _exchange(exchange.name, exchange.type)
+            found += [exchange.as_spec()] if exchange.name else []
     return tuple(found)
 
 
@@ -279,9 +279,9 @@ def _needed(queue: Queue) -> tuple[dict[str, Any], ...]:
     return () if isinstance(queue, Broadcast) else (queue.as_spec(),)
 
 
-def _exchange(name: str, kind: str) -> tuple[dict[str, Any], ...]:
+def _exchange(exchange: Exchange, kind: str) -> tuple[dict[str, Any], ...]:
     # A type that is no matter of tables of bindings must be known to who sends. Direct and topic
-    # exchanges are not declared, as in Celery: the user's may have arguments of its own.
-    if kind not in {"fanout", "headers"} or not name or name.startswith("amq."):
+    # exchanges are not declared, as in Celery: a name alone does not say with which arguments.
+    if kind not in {"fanout", "headers"} or exchange.name.startswith("amq.") or not exchange.name:
         return ()
-    return (Exchange(name, kind).as_spec(),)
+    return ({**exchange.as_spec(), "exchange_type": kind},)

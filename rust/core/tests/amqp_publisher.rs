@@ -270,7 +270,7 @@ fn a_caller_may_ask_of_one_message_what_the_option_leaves_out() {
         let no_queue = message(&yard.name("nowhere"), "no queue");
         let heard = message(&bound.name, "heard");
         let messages = [unheard, no_queue, heard].map(|outgoing| Outgoing {
-            mandatory: true,
+            mandatory: Some(true),
             ..outgoing
         });
         let failed = send_all(&*publisher, messages.into());
@@ -289,7 +289,7 @@ fn a_mandatory_message_without_confirms_is_refused_before_it_is_sent() {
     let name = yard.name("q");
     publisher.declare(&queue(&name), soon()).unwrap();
     let mandatory = Outgoing {
-        mandatory: true,
+        mandatory: Some(true),
         ..message(&name, "7")
     };
     let told = refusal(&send_all(&*publisher, vec![mandatory]));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::broker::{self, Consumer, ConsumerConfig, Delivery, Publisher, Settlement, Verdict};
 use celeriac_core::error::Error;
@@ -34,15 +34,7 @@ fn in_ms(wait_ms: u64) -> Deadline {
 }
 
 fn queue(name: &str) -> QueueSpec {
-    QueueSpec {
-        name: name.to_owned(),
-        exchange: String::new(),
-        exchange_type: ExchangeType::Direct,
-        routing_key: String::new(),
-        durable: true,
-        auto_delete: false,
-        arguments: Vec::new(),
-    }
+    QueueSpec::named(name)
 }
 
 fn message(queue: &str, tag: &str, priority: u8) -> Outgoing {
@@ -66,7 +58,7 @@ fn message(queue: &str, tag: &str, priority: u8) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 
@@ -382,7 +374,7 @@ fn a_mandatory_message_that_no_queue_takes_fails_its_receipt() {
     let mut stray = message("q", "t1", 0);
     stray.target.exchange = "nowhere".to_owned();
     assert_eq!(send_all(&*publisher, vec![stray.clone()]), []);
-    stray.mandatory = true;
+    stray.mandatory = Some(true);
     let failed = send_all(&*publisher, vec![stray]);
     assert!(
         failed[0].1.to_string().contains("no queue is bound"),

@@ -57,7 +57,7 @@ fn message(queue: &str) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 

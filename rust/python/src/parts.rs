@@ -62,9 +62,14 @@ pub(crate) fn envelope_of_parts<'py>(
     Ok(PyBytes::new(py, &envelope::encode(&letter.outgoing)))
 }
 
+/// `None`, or whether it is true.
+fn truth(value: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+    (!value.is_none()).then(|| value.is_truthy()).transpose()
+}
+
 /// The properties, and whether a queue must take the message, which is no property of it.
-fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<(Properties, bool)> {
-    let mut mandatory = false;
+fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<(Properties, Option<bool>)> {
+    let mut mandatory = None;
     let mut properties = Properties {
         content_type: "application/json".to_owned(),
         content_encoding: "utf-8".to_owned(),
@@ -79,7 +84,7 @@ fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<(Properties, bool)> {
     for pair in as_dict(given.py(), given)?.items() {
         let (name, value): (PyBackedStr, Bound<'_, PyAny>) = pair.extract()?;
         if &*name == "mandatory" {
-            mandatory = value.is_truthy()?;
+            mandatory = truth(&value)?;
         } else if !value.is_none() {
             fill(&mut properties, &name, &value)?;
         }

@@ -4,6 +4,7 @@ import kombu
 import kombu.common
 import pytest
 
+import celeriac
 from celeriac import Celery
 from celeriac.exceptions import ImproperlyConfigured, QueueNotFound
 from celeriac.routing import Broadcast, Exchange, Queue, Queues, Router, destination, prepare
@@ -91,6 +92,44 @@ def test_kombus_queues_are_accepted():
         "durable": True, "auto_delete": False,
         "arguments": {"x-mine": 1, "x-max-priority": 5, "x-expires": 2500},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("flavour", [celeriac, kombu], ids=["ours", "kombu"])
+@pytest.mark.parametrize("way", ["bindings", "list as exchange"])
+def test_a_queue_carries_each_of_its_bindings(flavour, way):
+    passing = flavour.Exchange("passing", "topic", durable=False, auto_delete=True)
+    headers = flavour.Exchange("h", "headers", no_declare=True, arguments={"x-own": 1})
+    listed = [
+        flavour.binding(passing, "a.#"),
+        flavour.binding(headers, "", {"x-match": "any", "kind": "b"}),
+    ]
+    queue = flavour.Queue("q", **{"bindings" if way == "bindings" else "exchange": listed})
+    spec = Queue.of(queue).as_spec()
+    assert (spec["exchange"], spec["routing_key"]) == ("", "")
+    assert sorted(spec["bindings"], key=repr) == [
+        {
+            "exchange": "h", "exchange_type": "headers", "routing_key": "",
+            "exchange_options": {"no_declare": True, "arguments": {"x-own": 1}},
+            "binding_arguments": {"x-match": "any", "kind": "b"},
+        },
+        {
+            "exchange": "passing", "exchange_type": "topic", "routing_key": "a.#",
+            "exchange_options": {"durable": False, "auto_delete": True},
+        },
+    ]  # fmt: skip
+
+
+def test_a_queue_carries_how_its_exchange_is_declared():
+    exchange = kombu.Exchange("e", "fanout", durable=False, passive=True)
+    spec = Queue.of(kombu.Queue("q", exchange, no_declare=True)).as_spec()
+    assert spec["exchange_options"] == {"durable": False, "passive": True}
+    assert spec["no_declare"] is True
+
+
+def test_the_exchange_of_a_call_is_declared_as_it_is(app):
+    exchange = kombu.Exchange("news", "fanout", durable=False)
+    (spec,) = destination({"exchange": exchange}, app.conf).declare
+    assert spec["exchange_options"] == {"durable": False}
 
 
 @pytest.mark.parametrize(

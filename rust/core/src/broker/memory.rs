@@ -114,9 +114,13 @@ impl State {
         queues
     }
 
+    fn declare(&mut self, queue: &QueueSpec, owner: Option<u64>) {
+        queue.bindings().for_each(|binding| self.bind(binding, owner));
+    }
+
     fn bind(&mut self, spec: &QueueSpec, owner: Option<u64>) {
         // The queue of one consumer is there as long as that is.
-        if spec.is_exchange() || spec.is_broadcast() && owner.is_none() {
+        if spec.is_exchange() || spec.no_declare || spec.is_broadcast() && owner.is_none() {
             return;
         }
         let is_known = self.bindings.iter().any(|binding| {
@@ -250,7 +254,7 @@ impl Publisher for MemoryPublisher {
         let space = space(&self.name);
         let is_taken = space.state.lock().publish(&message);
         space.changed.notify_all();
-        if is_taken || !message.mandatory {
+        if is_taken || !message.is_mandatory() {
             receipt.confirm();
         } else {
             receipt.fail(Error::Refused {
@@ -263,7 +267,7 @@ impl Publisher for MemoryPublisher {
 
     fn declare(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
         queue.check_emulated()?;
-        space(&self.name).state.lock().bind(queue, None);
+        space(&self.name).state.lock().declare(queue, None);
         Ok(())
     }
 
@@ -348,8 +352,8 @@ impl MemoryConsumer {
         let space = space(&name);
         let owner = LAST_OWNER.fetch_add(1, Ordering::Relaxed) + 1;
         let mut state = space.state.lock();
-        let bind = |queue| state.bind(queue, Some(owner));
-        config.queues.iter().for_each(bind);
+        let declare = |queue| state.declare(queue, Some(owner));
+        config.queues.iter().for_each(declare);
         drop(state);
         Self {
             name,
@@ -447,7 +451,7 @@ impl Consumer for MemoryConsumer {
     fn add_queue(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
         queue.check_emulated()?;
         let mut state = self.space.state.lock();
-        state.bind(queue, Some(self.owner));
+        state.declare(queue, Some(self.owner));
         let mut queues = self.queues.lock();
         if !queues.contains(&queue.name) {
             queues.push(queue.name.clone());

@@ -76,6 +76,34 @@ fn matches_words(pattern: &[&str], words: &[&str]) -> bool {
     }
 }
 
+/// How an exchange is declared; brokers without exchanges of their own need none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "kombu's attributes, by their names")]
+pub struct ExchangeOptions {
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// Deleted with its last queue.
+    pub auto_delete: bool,
+    /// Must be there already.
+    pub passive: bool,
+    /// Is somebody else's: only bound to.
+    pub no_declare: bool,
+    /// Arguments as `(name, JSON text)`.
+    pub arguments: Vec<(String, String)>,
+}
+
+impl Default for ExchangeOptions {
+    fn default() -> Self {
+        Self {
+            durable: true,
+            auto_delete: false,
+            passive: false,
+            no_declare: false,
+            arguments: Vec::new(),
+        }
+    }
+}
+
 /// A queue with its exchange and binding key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueSpec {
@@ -93,9 +121,40 @@ pub struct QueueSpec {
     pub auto_delete: bool,
     /// `x-` arguments as `(name, JSON text)`, in the user's order.
     pub arguments: Vec<(String, String)>,
+    /// Is somebody else's: neither it nor its bindings are declared.
+    pub no_declare: bool,
+    /// How its exchange is declared.
+    pub exchange_options: ExchangeOptions,
+    /// Arguments of the binding as `(name, JSON text)`: what a headers exchange compares.
+    pub binding_arguments: Vec<(String, String)>,
+    /// The same queue once more, for each further binding.
+    pub more: Vec<QueueSpec>,
 }
 
 impl QueueSpec {
+    /// A durable queue of the default exchange.
+    pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            routing_key: name.clone(),
+            name,
+            exchange: String::new(),
+            exchange_type: ExchangeType::Direct,
+            durable: true,
+            auto_delete: false,
+            arguments: Vec::new(),
+            no_declare: false,
+            exchange_options: ExchangeOptions::default(),
+            binding_arguments: Vec::new(),
+            more: Vec::new(),
+        }
+    }
+
+    /// It, with each of its bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.more)
+    }
+
     /// Whether this is an exchange alone.
     pub fn is_exchange(&self) -> bool {
         self.name.is_empty()
@@ -106,18 +165,19 @@ impl QueueSpec {
         self.exchange_type == ExchangeType::Fanout && self.auto_delete && !self.is_exchange()
     }
 
-    /// That its exchange is one that brokers without exchanges of their own have.
+    /// That its exchanges are such that brokers without exchanges of their own have.
     ///
     /// # Errors
     /// [`Error::Unsupported`] names the exchange, and what to use instead.
     pub fn check_emulated(&self) -> Result<()> {
-        if self.exchange_type != ExchangeType::Headers {
+        let is_headers = |binding: &&Self| binding.exchange_type == ExchangeType::Headers;
+        let Some(binding) = self.bindings().find(is_headers) else {
             return Ok(());
-        }
+        };
         Err(Error::Unsupported {
             feature: format!(
                 "the headers exchange {:?} (use a topic exchange, or RabbitMQ)",
-                self.exchange
+                binding.exchange
             ),
         })
     }

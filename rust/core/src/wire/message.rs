@@ -68,7 +68,14 @@ pub struct Outgoing {
     pub message: Message,
     /// Whither.
     pub target: Target,
-    /// Whether it is an error that no queue takes it. A message that names its queue always has one;
-    /// what goes to an exchange of the user's may reach nobody.
-    pub mandatory: bool,
+    /// Whether it is an error that no queue takes it; `None` leaves that to the publisher. A message
+    /// that names its queue always has one; what goes to an exchange of the user's may reach nobody.
+    pub mandatory: Option<bool>,
+}
+
+impl Outgoing {
+    /// Whether its sender wants to hear of it that no queue takes it.
+    pub fn is_mandatory(&self) -> bool {
+        self.mandatory == Some(true)
+    }
 }

@@ -100,7 +100,7 @@ pub struct Call<'a> {
     /// Routing key.
     pub routing_key: Option<&'a str>,
     /// See [`Outgoing::mandatory`].
-    pub mandatory: bool,
+    pub mandatory: Option<bool>,
 }
 
 /// How the arguments are shown.

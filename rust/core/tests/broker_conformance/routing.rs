@@ -77,6 +77,46 @@ pub(crate) fn a_topic_exchange_routes_by_patterns<F: Fixture>() {
     }
 }
 
+pub(crate) fn a_queue_gets_what_comes_through_each_of_its_bindings<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    let topic = QueueSpec {
+        exchange_type: ExchangeType::Topic,
+        ..stage.bound("many", "news", "feed.*")
+    };
+    let spec = QueueSpec {
+        more: vec![stage.bound("many", "work", "quick"), topic],
+        ..stage.bound("many", "work", "heavy")
+    };
+    stage.publisher.declare(&spec, soon()).unwrap();
+    let consumer = stage.consumer_of(vec![spec], 0);
+    for (exchange, key) in [("work", "heavy"), ("work", "quick"), ("news", "feed.a")] {
+        stage.send(stage.message(exchange, key, key));
+    }
+    let batch = reserve(&*consumer, 3);
+    assert_eq!(bodies(&batch), ["heavy", "quick", "feed.a"]);
+    settle(&*consumer, batch, &Verdict::Ack);
+    assert!(reserve_now(&*consumer).is_empty());
+}
+
+pub(crate) fn a_queue_may_be_bound_to_a_fanout_exchange_beside_another<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    let spec = QueueSpec {
+        more: vec![broadcast(&stage, "both")],
+        auto_delete: true,
+        arguments: Vec::new(),
+        ..stage.bound("both", "work", "heavy")
+    };
+    let consumer = stage.consumer_of(vec![spec], 0);
+    assert!(reserve_now(&*consumer).is_empty());
+    stage.publisher.declare(&exchange_alone(&stage), soon()).unwrap();
+    for (exchange, key) in [("work", "heavy"), ("all", "key")] {
+        stage.send(stage.message(exchange, key, key));
+        let batch = reserve(&*consumer, 1);
+        assert_eq!(bodies(&batch), [key]);
+        settle(&*consumer, batch, &Verdict::Ack);
+    }
+}
+
 /// The queue of one consumer of a fanout exchange.
 fn broadcast<F: Fixture>(stage: &Stage<F>, word: &str) -> QueueSpec {
     QueueSpec {
@@ -141,7 +181,7 @@ pub(crate) fn a_broadcast_ends_with_its_consumer<F: Fixture>() {
     let consumer = listener(&stage, "w");
     stage.publisher.declare(&exchange_alone(&stage), soon()).unwrap();
     let mandatory = |body: &'static str| Outgoing {
-        mandatory: true,
+        mandatory: Some(true),
         ..stage.message("all", "key", body)
     };
     assert_eq!(stage.failures(mandatory("a")), 0);
@@ -162,7 +202,7 @@ pub(crate) fn what_no_queue_wants_is_dropped_unless_it_is_mandatory<F: Fixture>(
     stage.publisher.declare(&spec, soon()).unwrap();
     assert_eq!(stage.failures(stage.message("work", "other", "a")), 0);
     let mandatory = |key: &str| Outgoing {
-        mandatory: true,
+        mandatory: Some(true),
         ..stage.message("work", key, "b")
     };
     assert_eq!(stage.failures(mandatory("other")), 1);

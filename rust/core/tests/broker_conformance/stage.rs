@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::{BrokerUrl, Scheme};
 use celeriac_core::broker::{
     self, AckToken, Consumer, ConsumerConfig, Delivery, Publisher, Settlement, Verdict,
@@ -96,13 +96,8 @@ pub(crate) fn queue_at(url: &BrokerUrl, name: &str) -> QueueSpec {
         Scheme::Memory | Scheme::Sqlite | Scheme::Redis => Vec::new(),
     };
     QueueSpec {
-        name: name.to_owned(),
-        exchange: String::new(),
-        exchange_type: ExchangeType::Direct,
-        routing_key: String::new(),
-        durable: true,
-        auto_delete: false,
         arguments,
+        ..QueueSpec::named(name)
     }
 }
 
@@ -129,7 +124,7 @@ fn message(exchange: &str, routing_key: &str, body: impl Into<Bytes>) -> Outgoin
             exchange: exchange.to_owned(),
             routing_key: routing_key.to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 

@@ -70,6 +70,8 @@ macro_rules! conformance {
                 a_direct_exchange_routes_by_equal_keys
                 a_message_reaches_every_queue_that_is_bound
                 a_topic_exchange_routes_by_patterns
+                a_queue_gets_what_comes_through_each_of_its_bindings
+                a_queue_may_be_bound_to_a_fanout_exchange_beside_another
                 a_broadcast_reaches_every_consumer_once
                 a_broadcast_is_handed_back_to_its_own_consumer
                 a_broadcast_ends_with_its_consumer

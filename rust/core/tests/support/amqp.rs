@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_core::broker::topology::{ExchangeType, QueueSpec};
+use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::url::BrokerUrl;
 use celeriac_core::broker::{Consumer, Delivery, Publisher, Settlement, Verdict};
 use celeriac_core::error::Error;
@@ -106,13 +106,8 @@ pub(crate) fn queue_arguments() -> Vec<(String, String)> {
 /// A durable queue of the default exchange.
 pub(crate) fn queue(name: &str) -> QueueSpec {
     QueueSpec {
-        name: name.to_owned(),
-        exchange: String::new(),
-        exchange_type: ExchangeType::Direct,
-        routing_key: String::new(),
-        durable: true,
-        auto_delete: false,
         arguments: queue_arguments(),
+        ..QueueSpec::named(name)
     }
 }
 
@@ -138,7 +133,7 @@ pub(crate) fn message(queue: &str, id: &str) -> Outgoing {
             exchange: String::new(),
             routing_key: queue.to_owned(),
         },
-        mandatory: false,
+        mandatory: None,
     }
 }
 

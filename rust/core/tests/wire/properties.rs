@@ -143,11 +143,11 @@ proptest! {
         let outgoing = Outgoing {
             message: Message { headers: Bytes::from_static(b"{\"task\": \"t\"}"), properties, body: body.into() },
             target: Target { exchange, routing_key },
-            mandatory: false,
+            mandatory: None,
         };
         let decoded = envelope::decode(&envelope::encode(&outgoing)).unwrap();
         prop_assert!(!decoded.redelivered);
-        prop_assert_eq!(Outgoing { message: decoded.message, target: decoded.target, mandatory: false }, outgoing);
+        prop_assert_eq!(Outgoing { message: decoded.message, target: decoded.target, mandatory: None }, outgoing);
     }
 
     #[test]

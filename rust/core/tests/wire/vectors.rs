@@ -133,7 +133,7 @@ fn call_of<'a>(recorded: &'a Messages, fields: &'a Fields) -> Call<'a> {
         extra_properties: &fields.properties_json,
         exchange: fields.exchange.as_deref(),
         routing_key: fields.routing_key.as_deref(),
-        mandatory: false,
+        mandatory: None,
     }
 }
 
@@ -193,7 +193,7 @@ fn an_envelope_decoded_and_encoded_is_equal_byte_for_byte() {
             let again = envelope::encode(&celeriac_core::wire::message::Outgoing {
                 message: decoded.message,
                 target: decoded.target,
-                mandatory: false,
+                mandatory: None,
             });
             assert_eq!(String::from_utf8(again).unwrap(), item.raw, "{}", vector.name);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::inbox::Inbox;
-use crate::broker::topology::{ExchangeType, QueueSpec};
+use crate::broker::topology::QueueSpec;
 use crate::broker::url::BrokerUrl;
 use crate::broker::{Consumer, ConsumerConfig, Delivery, Settlement, Verdict, open_consumer};
 use crate::error::{Error, Result};
@@ -70,16 +70,12 @@ impl Listener {
     fn declaration(&self, queue: &str) -> QueueSpec {
         let expires = self.queue_expires_ms.map(|expires_ms| expires_ms.to_string());
         QueueSpec {
-            name: queue.to_owned(),
-            exchange: String::new(),
-            exchange_type: ExchangeType::Direct,
-            routing_key: queue.to_owned(),
-            durable: true,
             auto_delete: true,
             arguments: expires
                 .map(|json| ("x-expires".to_owned(), json))
                 .into_iter()
                 .collect(),
+            ..QueueSpec::named(queue)
         }
     }
 

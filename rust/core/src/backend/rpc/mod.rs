@@ -121,7 +121,7 @@ impl RpcStore {
                 exchange: String::new(),
                 routing_key: reply.queue.clone(),
             },
-            mandatory: false,
+            mandatory: None,
         }
     }
 }

@@ -33,8 +33,8 @@ pub(super) struct Parcel {
     pub(super) properties: BasicProperties,
     pub(super) body: Bytes,
     pub(super) bytes: usize,
-    /// Whether its sender wants to know that no queue takes it.
-    pub(super) is_mandatory: bool,
+    /// Whether its sender wants to know that no queue takes it, where it says so.
+    pub(super) mandatory: Option<bool>,
     receipt: Receipt,
     pub(super) deadline: Deadline,
     /// Wait that the caller granted, for the error that says so.
@@ -58,7 +58,7 @@ impl Parcel {
                 receipt,
                 deadline,
                 granted: deadline.left(),
-                is_mandatory: outgoing.mandatory,
+                mandatory: outgoing.mandatory,
                 was_sent: false,
                 was_returned: false,
             }),

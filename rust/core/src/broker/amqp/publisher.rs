@@ -165,7 +165,7 @@ impl Publisher for AmqpPublisher {
         let Some(inlet) = office.inlet.lock().clone() else {
             return receipt.fail(Error::Closed { what: "publisher" });
         };
-        if message.mandatory && !self.confirms {
+        if message.is_mandatory() && !self.confirms {
             let cause = "mandatory=True needs confirms: without them nobody can say which message came back; \
                          remove \"confirm_publish\": false";
             return receipt.fail(office.shared.link.refused(cause, false));

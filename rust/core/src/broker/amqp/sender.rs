@@ -190,12 +190,11 @@ impl Sender {
         let (number, bytes) = (self.last_number, parcel.bytes);
         let channel = live.channel.clone();
         let options = BasicPublishOptions {
-            mandatory: parcel.is_mandatory
-                || match self.shared.mandatory {
-                    Mandatory::All => true,
-                    Mandatory::Never => false,
-                    Mandatory::ToQueues => parcel.exchange.as_str().is_empty(),
-                },
+            mandatory: parcel.mandatory.unwrap_or_else(|| match self.shared.mandatory {
+                Mandatory::All => true,
+                Mandatory::Never => false,
+                Mandatory::ToQueues => parcel.exchange.as_str().is_empty(),
+            }),
             ..BasicPublishOptions::default()
         };
         let (exchange, routing_key) = (parcel.exchange.clone(), parcel.routing_key.clone());

@@ -16,11 +16,20 @@ use crate::error::Result;
 pub(super) struct Declaration {
     /// Empty where only the exchange is meant.
     pub(super) queue: ShortString,
+    options: QueueDeclareOptions,
+    arguments: FieldTable,
+    no_declare: bool,
+    bindings: Vec<Binding>,
+}
+
+/// An exchange, and how the queue is bound to it.
+struct Binding {
     exchange: ShortString,
     kind: ExchangeKind,
-    is_exchange_durable: bool,
+    is_declared: bool,
+    options: ExchangeDeclareOptions,
+    exchange_arguments: FieldTable,
     routing_key: ShortString,
-    options: QueueDeclareOptions,
     arguments: FieldTable,
 }
 
@@ -28,23 +37,16 @@ impl Declaration {
     /// # Errors
     /// [`crate::Error::Unencodable`] for names and arguments that AMQP cannot carry.
     pub(super) fn of(spec: &QueueSpec) -> Result<Self> {
-        let mut arguments = FieldTable::default();
-        for (name, json) in &spec.arguments {
-            let value = headers::value(json.as_bytes())?;
-            arguments.insert(short("the name of a queue's argument", name)?, value);
-        }
         Ok(Self {
             queue: short("the name of a queue", &spec.name)?,
-            exchange: short("the name of an exchange", &spec.exchange)?,
-            kind: kind_of(&spec.exchange_type),
-            is_exchange_durable: true,
-            routing_key: short("a routing key", &spec.routing_key)?,
             options: QueueDeclareOptions {
                 durable: spec.durable,
                 auto_delete: spec.auto_delete,
                 ..QueueDeclareOptions::default()
             },
-            arguments,
+            arguments: table("the name of a queue's argument", &spec.arguments)?,
+            no_declare: spec.no_declare,
+            bindings: spec.bindings().map(Binding::of).collect::<Result<_>>()?,
         })
     }
 
@@ -54,44 +56,87 @@ impl Declaration {
     /// As [`Declaration::of`].
     pub(super) fn of_mailbox(spec: &MailboxSpec) -> Result<Self> {
         let mut declaration = Self::of(&spec.queue)?;
-        declaration.is_exchange_durable = false;
+        for binding in &mut declaration.bindings {
+            binding.options.durable = false;
+        }
         declaration.options.exclusive = spec.is_exclusive;
         Ok(declaration)
     }
 
-    /// Declares exchange, queue and binding.
+    /// Declares exchange, queue and bindings, in kombu's order.
     pub(super) async fn make(&self, channel: &Channel) -> Result<(), Fault> {
-        let exchange = self.exchange.as_str();
-        // The server's own exchanges exist.
-        if !exchange.is_empty() && !exchange.starts_with("amq.") {
-            let options = ExchangeDeclareOptions {
-                durable: self.is_exchange_durable,
-                ..ExchangeDeclareOptions::default()
-            };
-            let none = FieldTable::default();
-            channel
-                .exchange_declare(self.exchange.clone(), self.kind.clone(), options, none)
-                .await?;
-        }
-        if self.queue.as_str().is_empty() {
+        if self.no_declare {
             return Ok(());
         }
-        channel
-            .queue_declare(self.queue.clone(), self.options, self.arguments.clone())
-            .await?;
-        if !exchange.is_empty() {
-            channel
-                .queue_bind(
-                    self.queue.clone(),
-                    self.exchange.clone(),
-                    self.routing_key.clone(),
-                    QueueBindOptions::default(),
-                    FieldTable::default(),
-                )
-                .await?;
+        for (number, binding) in self.bindings.iter().enumerate() {
+            binding.declare_exchange(channel).await?;
+            if self.queue.as_str().is_empty() {
+                continue;
+            }
+            if number == 0 {
+                channel
+                    .queue_declare(self.queue.clone(), self.options, self.arguments.clone())
+                    .await?;
+            }
+            binding.bind(channel, &self.queue).await?;
         }
         Ok(())
     }
+}
+
+impl Binding {
+    fn of(spec: &QueueSpec) -> Result<Self> {
+        let own = &spec.exchange_options;
+        // The server's own exchanges exist.
+        let is_theirs = spec.exchange.is_empty() || spec.exchange.starts_with("amq.");
+        Ok(Self {
+            exchange: short("the name of an exchange", &spec.exchange)?,
+            kind: kind_of(&spec.exchange_type),
+            is_declared: !is_theirs && !own.no_declare,
+            options: ExchangeDeclareOptions {
+                durable: own.durable,
+                auto_delete: own.auto_delete,
+                passive: own.passive,
+                ..ExchangeDeclareOptions::default()
+            },
+            exchange_arguments: table("the name of an exchange's argument", &own.arguments)?,
+            routing_key: short("a routing key", &spec.routing_key)?,
+            arguments: table("the name of a binding's argument", &spec.binding_arguments)?,
+        })
+    }
+
+    async fn declare_exchange(&self, channel: &Channel) -> Result<(), Fault> {
+        if !self.is_declared {
+            return Ok(());
+        }
+        let (name, arguments) = (self.exchange.clone(), self.exchange_arguments.clone());
+        Ok(channel
+            .exchange_declare(name, self.kind.clone(), self.options, arguments)
+            .await?)
+    }
+
+    async fn bind(&self, channel: &Channel, queue: &ShortString) -> Result<(), Fault> {
+        if self.exchange.as_str().is_empty() {
+            return Ok(());
+        }
+        Ok(channel
+            .queue_bind(
+                queue.clone(),
+                self.exchange.clone(),
+                self.routing_key.clone(),
+                QueueBindOptions::default(),
+                self.arguments.clone(),
+            )
+            .await?)
+    }
+}
+
+fn table(what: &str, members: &[(String, String)]) -> Result<FieldTable> {
+    let mut table = FieldTable::default();
+    for (name, json) in members {
+        table.insert(short(what, name)?, headers::value(json.as_bytes())?);
+    }
+    Ok(table)
 }
 
 /// The exchange's type as lapin names it.

@@ -93,10 +93,10 @@ impl RedisConsumer {
             }
         });
         let prefetch = config.most(MAX_UNSETTLED);
-        let (fanouts, queues): (Vec<_>, Vec<_>) = config.queues.into_iter().partition(fanout::is_heard);
-        for queue in &fanouts {
+        for queue in &config.queues {
             ear.listen(&names, queue);
         }
+        let queues = config.queues.into_iter().filter(fanout::is_read).collect();
         let custody = Custody {
             names,
             owner: format!("{}.{}", config.node, uuid::Uuid::new_v4().simple()),
@@ -570,12 +570,15 @@ impl Consumer for RedisConsumer {
 
     fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
         queue.check_emulated()?;
-        if fanout::is_heard(queue) {
-            let pattern = self.ear.listen(&self.custody.names, queue);
-            return wait_for("adding a queue", deadline, async {
+        let patterns = self.ear.listen(&self.custody.names, queue);
+        if !patterns.is_empty() {
+            wait_for("adding a queue", deadline, async {
                 let mut live = self.link.live().await?;
-                self.subscribe(&mut live, std::slice::from_ref(&pattern)).await
-            });
+                self.subscribe(&mut live, &patterns).await
+            })?;
+        }
+        if !fanout::is_read(queue) {
+            return Ok(());
         }
         wait_for("adding a queue", deadline, async {
             let mut live = self.custody.link.live().await?;

@@ -45,9 +45,14 @@ struct State {
     dropped: u64,
 }
 
-/// Whether a queue is heard instead of read.
-pub(super) fn is_heard(queue: &QueueSpec) -> bool {
-    queue.exchange_type == ExchangeType::Fanout && !queue.exchange.is_empty()
+/// Whether messages come through this binding to who listens, instead of to the queue's list.
+fn is_heard(binding: &QueueSpec) -> bool {
+    binding.exchange_type == ExchangeType::Fanout && !binding.exchange.is_empty()
+}
+
+/// Whether a queue has a list that is to be read; kombu reads none of a queue that is heard, too.
+pub(super) fn is_read(queue: &QueueSpec) -> bool {
+    !queue.bindings().all(is_heard)
 }
 
 /// Whether a delivery of this tag was heard.
@@ -69,13 +74,20 @@ pub(super) async fn subscribe(live: &mut Live, patterns: &[String]) -> RedisResu
 }
 
 impl Ear {
-    /// Listens for a queue from now on; returns the pattern to subscribe to.
-    pub(super) fn listen(&self, names: &Names, queue: &QueueSpec) -> String {
-        let pattern = names.fanout_pattern(&queue.exchange, &queue.routing_key);
+    /// Listens for a queue from now on; returns the patterns to subscribe to.
+    pub(super) fn listen(&self, names: &Names, queue: &QueueSpec) -> Vec<String> {
+        let patterns: Vec<String> = queue
+            .bindings()
+            .filter(|binding| is_heard(binding))
+            .map(|binding| names.fanout_pattern(&binding.exchange, &binding.routing_key))
+            .collect();
         let mut state = self.0.lock();
         state.listens.retain(|(_, known)| *known != queue.name);
-        state.listens.push((pattern.clone(), queue.name.clone()));
-        pattern
+        let listens = patterns
+            .iter()
+            .map(|pattern| (pattern.clone(), queue.name.clone()));
+        state.listens.extend(listens);
+        patterns
     }
 
     /// What the server still sends for this queue is not heard any more.

@@ -97,12 +97,21 @@ fn matches_topic(binding_key: &str, routing_key: &str) -> bool {
     }
 }
 
-/// The commands that declare a queue's binding, as kombu sends them; none for the default exchange.
+/// The commands that declare a queue's bindings, as kombu sends them.
+pub(crate) fn declare(pipe: &mut redis::Pipeline, names: &Names, queue: &QueueSpec, now_ms: u64) {
+    if !queue.no_declare {
+        queue
+            .bindings()
+            .for_each(|binding| bind(pipe, names, binding, now_ms));
+    }
+}
+
+/// The commands of one binding; none for the default exchange.
 ///
 /// A fanout exchange has no table with us. kombu keeps one that it does not read, and in which the
 /// queue of every worker that was killed stays; who takes the exchange for a direct one would fill
 /// lists that nobody empties.
-pub(crate) fn declare(pipe: &mut redis::Pipeline, names: &Names, queue: &QueueSpec, now_ms: u64) {
+fn bind(pipe: &mut redis::Pipeline, names: &Names, queue: &QueueSpec, now_ms: u64) {
     let pattern = match queue.exchange_type {
         ExchangeType::Fanout | ExchangeType::Headers => return,
         _ if queue.exchange.is_empty() || queue.is_exchange() => return,
@@ -138,9 +147,12 @@ fn expires_ms(queue: &QueueSpec) -> Option<u64> {
 pub(crate) struct Exchanges(HashMap<String, ExchangeType>);
 
 impl Exchanges {
-    /// Remembers the exchange of a queue.
+    /// Remembers the exchanges of a queue.
     pub(crate) fn learn(&mut self, queue: &QueueSpec) {
-        self.0.insert(queue.exchange.clone(), queue.exchange_type.clone());
+        for binding in queue.bindings() {
+            self.0
+                .insert(binding.exchange.clone(), binding.exchange_type.clone());
+        }
     }
 
     /// Whether an exchange was declared here as a fanout exchange.

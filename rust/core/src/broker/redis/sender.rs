@@ -389,7 +389,7 @@ impl Sender {
                 .names
                 .fanout_channel(&target.exchange, &target.routing_key);
             pipe.cmd("PUBLISH").arg(channel).arg(&parcel.envelope);
-            parcel.must_be_heard = parcel.outgoing.mandatory;
+            parcel.must_be_heard = parcel.outgoing.is_mandatory();
         } else {
             let none = Table::new();
             let table = self
@@ -417,7 +417,7 @@ impl Sender {
     /// Compat: what nobody is bound for is dropped, as by every exchange; the sender may ask for an
     /// error instead.
     fn reach_nobody(&mut self, outgoing: &Outgoing) -> Result<()> {
-        if outgoing.mandatory {
+        if outgoing.is_mandatory() {
             return Err(self.shared.link.refused(&outgoing.target.unroutable(), false));
         }
         let Target {

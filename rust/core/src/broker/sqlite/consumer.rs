@@ -55,7 +55,14 @@ impl SqliteConsumer {
             prefetch: config.most(usize::MAX),
             node: config.node,
             queues: Mutex::new(config.queues.iter().map(|queue| queue.name.clone()).collect()),
-            to_bind: Mutex::new(config.queues),
+            to_bind: Mutex::new(
+                config
+                    .queues
+                    .iter()
+                    .flat_map(QueueSpec::bindings)
+                    .cloned()
+                    .collect(),
+            ),
             held: Mutex::default(),
             session: Mutex::default(),
             is_interrupted: AtomicBool::new(false),
@@ -233,7 +240,7 @@ impl Consumer for SqliteConsumer {
 
     fn add_queue(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
         queue.check_emulated()?;
-        self.to_bind.lock().push(queue.clone());
+        self.to_bind.lock().extend(queue.bindings().cloned());
         let session = self.session(deadline)?;
         self.bind_queues(&session, deadline)?;
         {

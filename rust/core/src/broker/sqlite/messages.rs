@@ -73,7 +73,7 @@ fn route_of(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<
 }
 
 pub(super) fn is_bound(transaction: &Transaction<'_>, queue: &QueueSpec) -> rusqlite::Result<bool> {
-    if queue.exchange.is_empty() || queue.is_exchange() {
+    if queue.exchange.is_empty() || queue.is_exchange() || queue.no_declare {
         return Ok(true);
     }
     transaction

@@ -126,7 +126,7 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
         Ok(routes) => {
             for (job, route) in batch.into_iter().zip(routes) {
                 // An exchange drops what nobody is bound for, unless the sender asks for an error.
-                if route.is_empty() && job.outgoing.mandatory {
+                if route.is_empty() && job.outgoing.is_mandatory() {
                     job.receipt.fail(unroutable(handle, &job.outgoing.target));
                 } else {
                     job.receipt.confirm();
@@ -176,11 +176,15 @@ impl Publisher for SqlitePublisher {
     fn declare(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
         queue.check_emulated()?;
         let database = self.handle.database()?;
-        // The queue of one consumer is there as long as that is.
-        if queue.is_broadcast() || database.read(deadline, |snapshot| messages::is_bound(snapshot, queue))? {
-            return Ok(());
+        for binding in queue.bindings() {
+            // The queue of one consumer is there as long as that is.
+            let is_there = binding.is_broadcast()
+                || database.read(deadline, |snapshot| messages::is_bound(snapshot, binding))?;
+            if !is_there {
+                database.write(deadline, |transaction| messages::bind(transaction, binding, None))?;
+            }
         }
-        database.write(deadline, |transaction| messages::bind(transaction, queue, None))
+        Ok(())
     }
 
     fn purge(&self, queue: &str, deadline: Deadline) -> Result<u64> {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac import _native
 from celeriac.exceptions import OperationalError
 from celeriac.green import cooperative
-from celeriac.retry import delays_s
+from celeriac.retry import delays_s, retried_errors
 from celeriac.settings.servers import in_order, url_list
 from celeriac.settings.tls import tls_options
 
@@ -156,7 +156,17 @@ def _url(app: App, setting: str) -> tuple[str, dict[str, Any]]:
         # Compat: `broker_url="redis"` means the server on this machine.
         urls = [f"{urls[0]}://"]
     options |= tls_options("broker_use_ssl", conf.broker_use_ssl)
+    limit = _CONNECT_LIMITS.get(urls[0].partition("://")[0].partition("+")[0])
+    if limit is not None and conf.is_set("broker_connection_timeout"):
+        options.setdefault(limit, conf.broker_connection_timeout)
     return ";".join(_ordered(tuple(urls), conf.broker_failover_strategy)), options
+
+
+# By scheme: what the option is called that says how many seconds a try to connect may take.
+_CONNECT_LIMITS = {
+    **dict.fromkeys(("amqp", "amqps", "pyamqp"), "connect_timeout"),
+    **dict.fromkeys(("redis", "rediss", "sentinel"), "socket_connect_timeout"),
+}
 
 
 def _ordered(urls: tuple[str, ...], strategy: Any) -> list[str]:
@@ -294,7 +304,7 @@ def publish_with_retries(
         try:
             return send()
         except Exception as exc:
-            if not retry or not isinstance(exc, _retried(given.get("retry_errors"))):
+            if not retry or not isinstance(exc, retried_errors(given)):
                 raise
             waits = delays_s(given) if waits is None else waits
             wait_s = next(waits, None)
@@ -304,10 +314,6 @@ def publish_with_retries(
                 given["errback"](exc, wait_s)
             logger.info("A message is sent again in %.1f s: %s", wait_s, exc)
         sleep(wait_s)
-
-
-def _retried(more: Any) -> tuple[type[BaseException], ...]:
-    return (OperationalError, *(more if isinstance(more, tuple) else (more,) if more else ()))
 
 
 def close_all(wait_s: float = CLOSE_WAIT_S) -> None:

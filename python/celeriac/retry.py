@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from celeriac.exceptions import OperationalError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -39,7 +41,20 @@ def delays_s(policy: Mapping[str, Any] | None = None) -> Iterator[float]:
         left = None if left is None else left - 1
 
 
-def backoff_s(factor: float, retries: int, maximum_s: float, jitter: float | None) -> int:
+def retried_errors(policy: Mapping[str, Any] | None) -> tuple[type[BaseException], ...]:
+    """List what is tried again.
+
+    Args:
+        policy: ``retry_errors`` is a class, or a tuple of them; None for none.
+
+    Returns:
+        These, beside `OperationalError`.
+    """
+    more = (policy or {}).get("retry_errors")
+    return (OperationalError, *(more if isinstance(more, tuple) else (more,) if more else ()))
+
+
+def backoff_s(factor: float, retries: int, maximum_s: float, jitter: float | None) -> float:
     """Compute the wait before a task's next retry.
 
     Args:
@@ -49,16 +64,17 @@ def backoff_s(factor: float, retries: int, maximum_s: float, jitter: float | Non
         jitter: None for none; otherwise a random number in [0, 1) by which it is scaled.
 
     Returns:
-        Whole seconds, at least 0.
+        Seconds, at least 0; whole ones for a whole factor.
 
     Source:
-        celery/utils/time.py ``get_exponential_backoff_interval``.
+        celery/utils/time.py ``get_exponential_backoff_interval``. Celery makes 1 second of every
+        fraction.
     """
     # The exponent is bounded, so that a task retried for ever does not build huge integers.
-    countdown = min(maximum_s, factor * 2 ** min(retries, 1000))
-    if jitter is not None:
-        countdown = int(jitter * (countdown + 1))
-    return int(max(0, countdown))
+    countdown = max(0, min(maximum_s, factor * 2 ** min(retries, 1000)))
+    if jitter is None:
+        return countdown
+    return jitter * countdown if countdown % 1 else int(jitter * (countdown + 1))
 
 
 def get_exponential_backoff_interval(
@@ -72,4 +88,4 @@ def get_exponential_backoff_interval(
     Returns:
         Whole seconds.
     """
-    return backoff_s(factor, retries, maximum, random.random() if full_jitter else None)  # noqa: S311 - not for secrets
+    return int(backoff_s(factor, retries, maximum, random.random() if full_jitter else None))  # noqa: S311 - not for secrets

@@ -4,6 +4,7 @@
 //! keep users' `except` clauses working. They are looked up when the first one is raised.
 
 use celeriac_core::Error;
+use pyo3::exceptions::{PyConnectionError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -58,7 +59,7 @@ impl Fault {
     pub(crate) fn into_exception(self, py: Python<'_>) -> PyErr {
         let (class, detail, cause) = match self {
             Self::Python(error) => return error,
-            Self::Core(error) => (class_of(&error), error.to_string(), None),
+            Self::Core(error) => (class_of(&error), error.to_string(), origin(&error)),
             Self::Strayed { what, process } => {
                 let detail = format!(
                     "this {what} belongs to process {process} and does not work in a fork of it: open a new one"
@@ -104,6 +105,23 @@ fn class_of(error: &Error) -> &'static str {
         Error::BadUrl { .. } | Error::Unsupported { .. } => "ImproperlyConfigured",
         _ => "OperationalError",
     }
+}
+
+/// What Python's own sockets would have raised: users ask for the `__cause__` of an
+/// `OperationalError`.
+fn origin(error: &Error) -> Option<PyErr> {
+    let Error::Disconnected { cause, .. } = error else {
+        return None;
+    };
+    // The system's number is in the words of Rust's own error; Python finds the class by it.
+    let number = cause
+        .split_once("(os error ")
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .and_then(|(number, _)| number.parse::<i32>().ok());
+    Some(match number {
+        Some(number) => PyOSError::new_err((number, cause.clone())),
+        None => PyConnectionError::new_err(cause.clone()),
+    })
 }
 
 /// The class to raise: where kombu's or Celery's own is loaded, a subclass of both.

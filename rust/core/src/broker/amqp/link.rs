@@ -16,7 +16,7 @@ use crate::broker::rotation::Rotation;
 use crate::broker::url::{BrokerUrl, Server};
 use crate::error::{Error, Result};
 
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Seconds. A peer that is silent for two of them is gone. Our heartbeats need no Python, so
 /// that they may be closer than Celery's 120 s.
 const DEFAULT_HEARTBEAT_S: u64 = 5;
@@ -128,10 +128,8 @@ impl Link {
         }
         let mut round = self.rotation.round();
         while let Some(server) = round.next() {
-            // Twice: for the connection, then for the rest of the greeting.
-            let opened = timeout(self.connect_timeout.saturating_mul(2), self.open(server)).await;
-            match opened.unwrap_or_else(|_| Err(self.ways[server].disconnected("no answer to the greeting")))
-            {
+            let opened = timeout(self.connect_timeout, self.open(server)).await;
+            match opened.unwrap_or_else(|_| Err(self.no_answer(server))) {
                 Ok(live) => {
                     self.state.lock().current = Some(live.clone());
                     return Ok(live);
@@ -140,6 +138,11 @@ impl Link {
             }
         }
         Err(round.error(&self.redacted))
+    }
+
+    fn no_answer(&self, server: usize) -> Error {
+        let way = &self.ways[server];
+        way.disconnected(&way.address.silence(self.connect_timeout))
     }
 
     /// The open connection to a server, with or without a channel that can be used.

@@ -76,6 +76,11 @@ impl Address {
         if let Ok(opened) = timeout(within, self.open_unbounded()).await {
             return opened;
         }
+        Err(NotOpen::Lost(self.silence(within)))
+    }
+
+    /// Words that nothing came in time.
+    pub(crate) fn silence(&self, within: Duration) -> String {
         // Redis waits for the end of a line, which no TLS greeting has.
         let hint = match self {
             Self::Tcp(_, _, Some(_)) => {
@@ -83,10 +88,7 @@ impl Address {
             }
             Self::Tcp(_, _, None) | Self::Unix(_) => "",
         };
-        Err(NotOpen::Lost(format!(
-            "no answer within {} s{hint}",
-            within.as_secs_f64()
-        )))
+        format!("no answer within {} s{hint}", within.as_secs_f64())
     }
 
     async fn open_unbounded(&self) -> Result<Box<dyn Wire>, NotOpen> {

@@ -18,7 +18,7 @@ use crate::broker::rotation::Rotation;
 use crate::broker::url::{BrokerUrl, Server};
 use crate::error::{Error, Result};
 
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Ends the wait on a connection that died without a word. Far above what a busy server needs.
 const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pipelines that wait for the socket. Ours are bounded before they come here.
@@ -148,8 +148,7 @@ impl Link {
                 state.dialed += 1;
                 state.dialed
             };
-            // Twice: for the connection, then for the rest of the greeting.
-            let dialed = timeout(self.connect_timeout.saturating_mul(2), self.dial(server, serial)).await;
+            let dialed = timeout(self.patience(server), self.dial(server, serial)).await;
             match dialed.unwrap_or_else(|_| Err(self.no_answer(server))) {
                 Ok(live) => {
                     self.state.lock().current = Some(live.clone());
@@ -161,8 +160,21 @@ impl Link {
         Err(round.error(&self.redacted))
     }
 
+    /// How long one try may take, the greeting included.
+    fn patience(&self, server: usize) -> Duration {
+        match &self.ways[server].route {
+            Route::Server(_) => self.connect_timeout,
+            // Sentinels are asked first.
+            Route::Master(_) => self.connect_timeout.saturating_mul(2),
+        }
+    }
+
     fn no_answer(&self, server: usize) -> Error {
-        self.ways[server].disconnected("no answer to the greeting")
+        let way = &self.ways[server];
+        match &way.route {
+            Route::Server(address) => way.disconnected(&address.silence(self.patience(server))),
+            Route::Master(_) => way.disconnected("no answer to the greeting"),
+        }
     }
 
     async fn dial(&self, server: usize, serial: u64) -> Result<Live> {

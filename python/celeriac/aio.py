@@ -13,15 +13,15 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from celeriac import _native
+from celeriac import _native, broker
 from celeriac.exceptions import OperationalError
 from celeriac.green import plain
-from celeriac.retry import delays_s
+from celeriac.retry import delays_s, retried_errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ("Door", "Edge", "answer", "door", "publish_with_retries", "then")
+__all__ = ("Door", "Edge", "answer", "door", "edge", "publish_with_retries", "then")
 
 CONFIRM_WAIT_S = 30.0
 #: Asked for after that, so that Rust's own word on what happened comes first.
@@ -172,6 +172,33 @@ async def answer(start: Callable[[_native.Bell, int], _native.Errand], wait_s: f
             here.leave(token)
 
 
+def edge(app: Any, lent: Any, connection: Any, results: _native.ResultStore | None) -> Any:
+    """Choose what a coroutine's call goes through.
+
+    Args:
+        app: The application.
+        lent: The caller's ``publisher`` or ``producer``; None for the application's.
+        connection: The caller's connection; None likewise.
+        results: The store in which the result is listened for; None for no result.
+
+    Returns:
+        The publisher of `Celery.apublisher` that was lent, or an `Edge`.
+
+    Raises:
+        TypeError: What was lent blocks the loop, or is no publisher.
+    """
+    if getattr(lent, "is_awaited", False):
+        return lent
+    if hasattr(lent, "publish_parts"):
+        message = (
+            "publisher must be one of app.apublisher() where a call is awaited: "
+            f"{lent!r} blocks the loop while its window is full."
+        )
+        raise TypeError(message)
+    # Compat: a `Producer`, ours or kombu's, stands for its connection.
+    return Edge(broker.publisher_of(app, lent or connection), results)
+
+
 class Edge:
     """Publishes for coroutines over one of this process's publishers.
 
@@ -180,6 +207,8 @@ class Edge:
         results: The store in which the result is listened for; None for no result.
 
     """
+
+    is_awaited = True
 
     def __init__(self, publisher: _native.Publisher, results: _native.ResultStore | None) -> None:
         self._publisher = plain(publisher)
@@ -228,16 +257,19 @@ async def publish_with_retries(
 
     Raises:
         OperationalError: The broker could not be reached, or has refused.
-    """
-    waits = delays_s(policy) if retry else iter(())
+    """  # noqa: DOC502 - what `send` raised
+    given = policy or {}
+    waits = delays_s(given) if retry else iter(())
     while True:
         try:
             return await send()
-        except OperationalError:  # noqa: PERF203 - trying again is what the loop is for
+        except retried_errors(given) as exc:
             wait_s = next(waits, None)
             if wait_s is None:
                 raise
-            await asyncio.sleep(wait_s)
+            if given.get("errback") is not None:
+                given["errback"](exc, wait_s)
+        await asyncio.sleep(wait_s)
 
 
 async def then(awaitable: Awaitable[Any], tell: Callable[[], None]) -> Any:

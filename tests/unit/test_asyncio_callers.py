@@ -291,6 +291,75 @@ def test_a_publisher_confirms_all_when_it_is_left(app, add, run):
     assert queued(app) - before == 100
 
 
+def test_a_call_that_is_awaited_goes_where_its_connection_producer_or_router_leads(app, add, run):
+    """All three lead to a queue that `app.conf` does not name."""
+    other = f"{app.conf.task_default_queue}-other"
+    elsewhere = Celery("t", broker=app.conf.broker_url, set_as_current=False)
+    elsewhere.conf.task_default_queue = other
+    nowhere = Celery("t", broker=f"redis://127.0.0.1:{closed_port()}/0", set_as_current=False)
+    connection = app.connection_for_write()
+
+    async def main():
+        given = {"ignore_result": True, "queue": other}
+        await nowhere.asend_task("t.add", (1, 1), connection=connection, **given)
+        await nowhere.asend_task("t.add", (1, 1), producer=connection.Producer(), **given)
+        async with nowhere.apublisher(connection=connection) as publisher:
+            await nowhere.asend_task("t.add", (1, 1), publisher=publisher, **given)
+        await add.aapply_async((1, 1), router=elsewhere.amqp.router)
+
+    run(main())
+    assert queued(elsewhere) == 4
+    for made in (elsewhere, nowhere):
+        made.close()
+    if app.conf.broker_url == AMQP:
+        delete(other)
+
+
+def test_a_publisher_of_the_other_kind_is_refused_before_anything_is_sent(app, add, run):
+    async def main():
+        with pytest.raises(TypeError, match=r"must be one of app\.apublisher"):
+            await add.aapply_async((1, 1), publisher=app.publisher())
+        async with app.apublisher() as awaited:
+            with pytest.raises(TypeError, match=r"must be one of app\.publisher"):
+                add.apply_async((1, 1), publisher=awaited)
+            with pytest.raises(TypeError, match=r"must be one of app\.publisher"):
+                await group([add.s(1, 1)]).aapply_async(publisher=awaited)
+        with pytest.raises(TypeError, match="connection must be one of"):
+            await add.aapply_async((1, 1), connection="redis://")
+
+    run(main())
+    assert queued(app) == 0
+
+
+def test_what_the_policy_names_is_tried_again_and_told_in_coroutines_too(app, run):
+    tries, told = [], []
+
+    class Unhappy:
+        is_awaited = True
+
+        async def publish(self, *_):
+            tries.append(1)
+            raise ZeroDivisionError
+
+    policy = {
+        "max_retries": 2,
+        "interval_start": 0,
+        "interval_step": 0,
+        "retry_errors": ZeroDivisionError,
+        "errback": lambda exc, wait_s: told.append((type(exc), wait_s)),
+    }
+
+    async def main():
+        with pytest.raises(ZeroDivisionError):
+            await app.asend_task("t.add", publisher=Unhappy(), retry_policy=policy)
+
+    # `publish_parts` is how a window is known.
+    Unhappy.publish_parts = Unhappy.publish
+    run(main())
+    assert len(tries) == 3
+    assert told == [(ZeroDivisionError, 0.0)] * 2
+
+
 def test_a_publisher_left_by_cancellation_accounts_for_what_was_sent(app, add, run):
     async def main():
         sent = []

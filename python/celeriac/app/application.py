@@ -260,6 +260,8 @@ class Celery(Declaring):
         kwargs: Any = None,
         *,
         publisher: Any = None,
+        producer: Any = None,
+        connection: Any = None,
         result_cls: Any = None,
         add_to_parent: bool = True,
         **options: Any,
@@ -271,14 +273,16 @@ class Celery(Declaring):
             args: Its positional arguments.
             kwargs: Its keyword arguments.
             publisher: Of `Celery.apublisher`: the message is confirmed later.
+            producer: As `publisher`; a `Producer` stands for its connection.
+            connection: A connection to the broker it goes to; the application's by default.
             result_cls: Makes the handle.
             add_to_parent: Whether the task that runs here notes it as its child.
-            **options: As of `send_task`.
+            **options: As of `send_task`; a ``router`` is called on the loop.
 
         Returns:
             A handle to its result.
         """
-        from celeriac import aio, broker  # noqa: PLC0415 - asyncio is slow to import
+        from celeriac import aio  # noqa: PLC0415 - asyncio is slow to import
 
         task_type = options.get("task_type")
         if self.conf.task_always_eager and task_type is None:
@@ -287,11 +291,9 @@ class Celery(Declaring):
         if options.get("ignore_result") is None and known is not None:
             options["ignore_result"] = known.ignore_result
         ignored = bool(options.get("ignore_result"))
-        for key in ("producer", "connection", "router"):
-            options.pop(key, None)
         given = {key: value for key, value in options.items() if value is not None}
         results = None if ignored else self.backend.native
-        given["publisher"] = publisher or aio.Edge(broker.publisher(self), results)
+        given["publisher"] = aio.edge(self, publisher or producer, connection, results)
         sent_id, subscription = await self.sender.asend(name, args, kwargs, given)
         result: AsyncResult = (result_cls or self.AsyncResult)(sent_id)
         return self._sent(result, subscription, ignored, add_to_parent)
@@ -342,25 +344,27 @@ class Celery(Declaring):
 
         return BatchPublisher(self, window, connection, on_progress)
 
-    def apublisher(self, window: int = 4096) -> Any:
+    def apublisher(self, window: int = 4096, connection: Any = None) -> Any:
         """Open a window for many calls of coroutines: ``aapply_async(publisher=...)``.
 
         Args:
             window: How many messages may be unconfirmed; a call awaits room in a full window.
+            connection: Of another broker than the application's.
 
         Returns:
             An asynchronous context manager; leaving it waits until all are confirmed.
         """
         from celeriac.app.publishing import AsyncPublisher  # noqa: PLC0415 - see above
 
-        return AsyncPublisher(self, window)
+        return AsyncPublisher(self, window, connection)
 
     @contextmanager
-    def publisher_or(self, publisher: Any = None) -> Iterator[Any]:
+    def publisher_or(self, publisher: Any = None, connection: Any = None) -> Iterator[Any]:
         """Use a window that is open, or open one for what is sent now.
 
         Args:
             publisher: Of `Celery.publisher`, or None.
+            connection: Of another broker, for one that is opened.
 
         Yields:
             The window; one that was opened here is confirmed on leaving.
@@ -368,7 +372,7 @@ class Celery(Declaring):
         if publisher is not None:
             yield publisher
             return
-        with self.publisher() as own:
+        with self.publisher(connection=connection) as own:
             yield own
 
     # Command line ------------------------------------------------------------------------------

@@ -237,15 +237,18 @@ class AsyncPublisher:
     Args:
         app: The application.
         window: How many messages may be unconfirmed.
+        connection: A connection to another broker; the application's by default.
 
     """
 
-    def __init__(self, app: Any, window: int = 4096) -> None:
+    is_awaited = True
+
+    def __init__(self, app: Any, window: int = 4096, connection: Any = None) -> None:
         from celeriac import aio  # noqa: PLC0415 - asyncio is slow to import
 
         self.app = app
         self._window = max(1, window)
-        self._edge = aio.Edge(broker.publisher(app), None)
+        self._edge = aio.Edge(broker.publisher_of(app, connection), None)
         self._open: dict[asyncio.Task[Any], str] = {}
         self._failures: list[Failure] = []
         self._room: asyncio.Event | None = None

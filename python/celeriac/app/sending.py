@@ -83,7 +83,16 @@ class Sender:
 
         Returns:
             The task's id, and a subscription to its result or None.
+
+        Raises:
+            TypeError: The publisher is one for coroutines.
         """
+        if getattr(options.get("publisher") or options.get("producer"), "is_awaited", False):
+            text = (
+                "publisher must be one of app.publisher() or app.get_publisher(): that of "
+                "app.apublisher() is for calls that are awaited (aapply_async)."
+            )
+            raise TypeError(text)
         plan = self.plan(name, args, kwargs, options)
         if not plan.is_ignored:
             self.app.backend.on_task_call(None, plan.task_id)
@@ -214,8 +223,8 @@ class Sender:
         window, publisher, wait_s = way
         common = prepared.common
         headers, properties, body = message.encode(built, common.serializer, common.compression)
-        if call.get("mandatory"):
-            properties["mandatory"] = True
+        if call.get("mandatory") is not None:
+            properties["mandatory"] = call["mandatory"]
         exchange = call.get("exchange", common.exchange)
         routing_key = call.get("routing_key", common.routing_key)
         parts = (headers, properties, body, exchange, routing_key, common.declare)

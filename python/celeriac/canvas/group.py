@@ -114,7 +114,8 @@ class group(Signature):  # noqa: N801 - Celery's name
             producer: A publisher to send through (see `Celery.publisher`).
             link: Not for groups.
             link_error: Not for groups.
-            **options: Options of each member; ``task_id`` is the group's id.
+            **options: Options of each member; ``task_id`` is the group's id, ``publisher`` as
+                `producer`, ``connection`` leads to another broker.
 
         Returns:
             A `GroupResult`.
@@ -133,9 +134,11 @@ class group(Signature):  # noqa: N801 - Celery's name
             return self.apply(args, kwargs, **options)
         if compose.is_empty_group(self):
             return self.freeze()
-        options, group_id = self._options_of_members({**options, "publisher": producer})
+        lent = producer or options.pop("publisher", None)
+        options, group_id = self._options_of_members({**options, "publisher": lent})
         results = LazyHandles(app.AsyncResult)
-        with app.publisher_or(options.pop("publisher", None)) as publisher:
+        lent, connection = (options.pop(key, None) for key in ("publisher", "connection"))
+        with app.publisher_or(lent, connection) as publisher:
             for sent in self._send(publisher, group_id, args, kwargs, options):
                 if (
                     type(sent) is app.AsyncResult

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import selectors
-import socket
 import struct
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 METHOD, HEADER = 1, 2
 BASIC_PUBLISH = struct.pack(">HH", 60, 40)
@@ -109,40 +111,25 @@ class Octets:
 
 
 class Recorder:
-    """Passes bytes on to a RabbitMQ of this machine, and keeps the messages that are published."""
+    """Passes bytes on to a RabbitMQ, and keeps the messages that are published."""
 
-    def __init__(self, server_port: int) -> None:
-        self._server_port = server_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+    def __init__(self, url: str) -> None:
         self._sent: list[Sent] = []
         self._changed = threading.Condition()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._proxy = Proxy(url, watch=self._reader)
+        self.url = self._proxy.url
+        self.close = self._proxy.close
 
-    def _listen(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-                threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+    def _reader(self) -> Callable[[bytes], None]:
+        # The greeting, "AMQP" and a version, is no frame.
+        pending, published, greeting_left = b"", {}, 8
 
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        with client, server, selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
-            ready.register(client, selectors.EVENT_READ, server)
-            ready.register(server, selectors.EVENT_READ, client)
-            # The greeting, "AMQP" and a version, is no frame.
-            pending, published = b"", {}
-            greeting_left = 8
-            while True:
-                for key, _ in ready.select():
-                    source: Any = key.fileobj
-                    if not (read := source.recv(65_536)):
-                        return
-                    key.data.sendall(read)
-                    if source is client:
-                        pending += read[greeting_left:]
-                        greeting_left = max(0, greeting_left - len(read))
-                        pending = self._take_frames(pending, published)
+        def read(data: bytes) -> None:
+            nonlocal pending, greeting_left
+            pending = self._take_frames(pending + data[greeting_left:], published)
+            greeting_left = max(0, greeting_left - len(data))
+
+        return read
 
     def _take_frames(self, data: bytes, published: dict[int, Octets]) -> bytes:
         while len(data) >= 7:
@@ -177,9 +164,3 @@ class Recorder:
     def nothing_more(self) -> bool:
         """Whether nothing else was published."""
         return not self._sent
-
-    def close(self) -> None:
-        """Take no more connections."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -56,13 +55,11 @@ def queue() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def sides(queue: str, session_redis_url: str) -> Iterator[dict[str, Side]]:
     """A producer of each kind behind a recorder of its own."""
-    parts = urlsplit(rabbitmq_url())
-    userinfo = parts.netloc.rpartition("@")[0]
     both = {}
     for flavour in FLAVOURS:
-        recorder = Recorder(parts.port or 5672)
-        url = parts._replace(netloc=f"{userinfo}@127.0.0.1:{recorder.port}").geturl()
-        both[flavour] = Side(recorder, Producer(flavour, f"{url} {session_redis_url}", queue))
+        recorder = Recorder(rabbitmq_url())
+        url = f"{recorder.url} {session_redis_url}"
+        both[flavour] = Side(recorder, Producer(flavour, url, queue))
     yield both
     for side in both.values():
         side.producer.stop()

@@ -4,12 +4,11 @@ import os
 import signal
 import uuid
 from collections import Counter
-from urllib.parse import urlsplit
 
 import kombu
 import pytest
+from proxy import Proxy
 from running import Running, until, until_all
-from wire import Wire
 
 from celeriac import Celery, broker
 
@@ -38,16 +37,14 @@ def note(name):
 
 @pytest.fixture(params=["redis", "rabbitmq"])
 def server(request):
-    """URL of a server, and of the same one through a wire that can be cut."""
+    """URL of a server, and of the same one through a proxy that can be cut."""
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
     else:
         url = os.environ.get("CELERIAC_TEST_AMQP", "amqp://guest:guest@127.0.0.1:5672//")
-    parts = urlsplit(url)
-    wire = Wire(parts.port)
-    place = parts.netloc.rpartition(":")[0]
-    yield url, parts._replace(netloc=f"{place}:{wire.port}").geturl(), wire
-    wire.close()
+    proxy = Proxy(url)
+    yield url, proxy.url, proxy
+    proxy.close()
 
 
 def remove(url, queue):
@@ -67,10 +64,10 @@ def fill(note):
 
 @pytest.mark.parametrize(("pool", "multiplier"), [("prefork", 1), ("solo", 4)])
 def test_a_worker_goes_on_after_each_cut_and_loses_nothing(tmp_path, server, pool, multiplier):
-    url, through_the_wire, wire = server
+    url, through_the_proxy, proxy = server
     queue = f"cut-{uuid.uuid4().hex[:8]}"
     (tmp_path / "proj.py").write_text(
-        PROJECT.format(broker=through_the_wire, queue=queue, kind=KIND)
+        PROJECT.format(broker=through_the_proxy, queue=queue, kind=KIND)
     )
     (tmp_path / "done").touch()
 
@@ -91,9 +88,9 @@ def test_a_worker_goes_on_after_each_cut_and_loses_nothing(tmp_path, server, poo
             for _ in range(CUTS):
                 before = len(runs())
                 until(lambda before=before: len(runs()) > before + 100)
-                until(wire.cut)
+                until(proxy.cut)
             until_all(lambda: len(runs()), TASKS + ETAS)
-            until(wire.cut)
+            until(proxy.cut)
             note.delay("idle")
             until(lambda: "idle" in runs())
             worker.signal(signal.SIGTERM)

@@ -4,12 +4,11 @@ import os
 import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import kombu
 import pytest
+from proxy import Proxy
 from running import Running, until
-from wire import Wire
 
 from celeriac import Celery, broker, exceptions
 from celeriac.app.publishing import PublishError
@@ -49,17 +48,10 @@ def note(name):
 """
 
 
-def over(wire, url):
-    """The same server, through a wire that can be cut."""
-    parts = urlsplit(url)
-    userinfo, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{userinfo}{at}127.0.0.1:{wire.port}").geturl()
-
-
 @pytest.fixture
-def wire(request):
+def proxy(request):
     """To RabbitMQ, or to the server that a test is parametrized with."""
-    opened = Wire(urlsplit(getattr(request, "param", URL)).port)
+    opened = Proxy(getattr(request, "param", URL))
     yield opened
     opened.close()
 
@@ -153,9 +145,9 @@ def test_a_priority_above_the_queues_highest_is_its_highest(tmp_path, project):
 @pytest.mark.parametrize("results", ["rpc", "redis"])
 @pytest.mark.parametrize("side", ["client", "worker"])
 def test_a_result_reaches_its_caller_though_a_connection_was_cut(
-    tmp_path, redis_url, project, wire, results, side
+    tmp_path, redis_url, project, proxy, results, side
 ):
-    cut_url = over(wire, URL)
+    cut_url = proxy.url
     ends = {"client": URL, "worker": URL, side: cut_url}
     made = project(**ends, backend="rpc://" if results == "rpc" else redis_url)
     # An ack that is lost makes the first task run twice, which may take two of the threads.
@@ -165,7 +157,7 @@ def test_a_result_reaches_its_caller_though_a_connection_was_cut(
         result = made.hold.delay("begun", "release")
         until(lambda: made.exists("begun"))
         answer = waiting.submit(result.get, timeout=GET_S)
-        until(wire.cut)
+        until(proxy.cut)
         # With rpc as with Celery, what is sent before the client listens again goes nowhere.
         until(lambda: is_served(made))
         (tmp_path / "release").touch()
@@ -184,9 +176,9 @@ def test_remote_control_answers_and_revokes_after_its_connection_was_cut(
     tmp_path, request, redis_url, project, kind
 ):
     url = redis_url if kind == "redis" else URL
-    wire = Wire(urlsplit(url).port)
-    request.addfinalizer(wire.close)
-    made = project(url, over(wire, url), redis_url)
+    proxy = Proxy(url)
+    request.addfinalizer(proxy.close)
+    made = project(url, proxy.url, redis_url)
     name = f"cut-{uuid.uuid4().hex[:8]}@here"
     pong = [{name: {"ok": "pong"}}]
     control = made.app.control
@@ -194,7 +186,7 @@ def test_remote_control_answers_and_revokes_after_its_connection_was_cut(
         worker.ready()
         assert control.ping([name], timeout=GET_S) == pong
         for _ in range(2):
-            until(wire.cut)
+            until(proxy.cut)
             until(lambda: control.ping([name], timeout=1.0) == pong)
         task_id = str(uuid.uuid4())
         answers = control.revoke(task_id, destination=[name], reply=True, timeout=GET_S)
@@ -248,6 +240,20 @@ def test_a_call_to_a_queue_that_was_deleted_is_an_error(queue, project):
         connection.default_channel.queue_delete(queue)
     with pytest.raises(OperationalError, match="there is no queue"):
         made.note.apply_async(("x",), retry=False)
+
+
+@pytest.mark.parametrize("serializer", ["json", "yaml"])
+def test_a_call_that_is_not_mandatory_is_lost_with_its_queue_as_in_celery(
+    queue, project, serializer
+):
+    made = project()
+    made.note.delay("x")
+    with kombu.Connection(URL) as connection:
+        connection.default_channel.queue_delete(queue)
+    options = {"retry": False, "serializer": serializer}
+    made.note.apply_async(("lost",), mandatory=False, **options)
+    with pytest.raises(OperationalError, match="there is no queue"):
+        made.note.apply_async(("x",), **options)
 
 
 def test_a_mandatory_call_without_confirms_is_refused(queue, project):

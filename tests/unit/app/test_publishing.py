@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import signal
@@ -14,6 +13,7 @@ import time
 import uuid
 
 import pytest
+from proxy import Proxy
 
 from celeriac import Celery, broker, group
 from celeriac.app.publishing import PublishError
@@ -27,73 +27,17 @@ def add(app):
     return app.task(lambda *_a, **_k: 1, name="add", lazy=False)
 
 
-class Gate:
-    """A proxy of TCP that cuts all connections when told to."""
-
-    def __init__(self, host: str, port: int, own_port: int = 0) -> None:
-        self._to = host, port
-        self._listener = socket.create_server(("127.0.0.1", own_port))
-        self._open: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self.port = self._listener.getsockname()[1]
-        self._begin(self._accept)
-
-    def _begin(self, run, *args) -> None:
-        thread = threading.Thread(target=run, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                self._open.append(near)
-                far = socket.create_connection(self._to)
-                self._open.append(far)
-                self._begin(self._carry, near, far)
-                self._begin(self._carry, far, near)
-
-    @staticmethod
-    def _carry(one: socket.socket, other: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := one.recv(65536):
-                other.sendall(data)
-        _shut(one)
-        _shut(other)
-
-    def cut(self) -> None:
-        for one in list(self._open):
-            _shut(one)
-
-    def close(self) -> None:
-        _shut(self._listener)
-        self.cut()
-        for thread in list(self._threads):
-            thread.join(10)
-        for one in (*self._open, self._listener):
-            one.close()
-
-
-def _shut(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.fixture(params=["redis", "amqp"])
-def gated(request, redis_url):
-    """A broker behind a gate: the URL through it, the direct one, and the gate."""
+def proxied(request, redis_url):
+    """A broker behind a proxy: the URL through it, the direct one, and the proxy."""
     direct = redis_url if request.param == "redis" else AMQP
-    rest, _, path = direct.partition("://")[2].partition("/")
-    login, _, place = rest.rpartition("@")
-    host, _, port = place.partition(":")
-    gate = Gate(host, int(port or (6379 if request.param == "redis" else 5672)))
-    scheme, at = direct.partition("://")[0], f"{login}@" if login else ""
-    yield f"{scheme}://{at}127.0.0.1:{gate.port}/{path}", direct, gate
-    gate.close()
+    proxy = Proxy(direct)
+    yield proxy.url, direct, proxy
+    proxy.close()
 
 
-def test_each_of_ten_thousand_is_queued_or_named_when_the_connection_is_cut_twice(gated, sent):
-    url, direct, gate = gated
+def test_each_of_ten_thousand_is_queued_or_named_when_the_connection_is_cut_twice(proxied, sent):
+    url, direct, proxy = proxied
     queue = f"cut-{uuid.uuid4().hex[:8]}"
     app = Celery("cut", broker=url, set_as_current=False)
     ids, named = [], set()
@@ -101,7 +45,7 @@ def test_each_of_ten_thousand_is_queued_or_named_when_the_connection_is_cut_twic
         with app.publisher(window=512) as publisher:
             for number in range(10_000):
                 if number in {3_000, 7_000}:
-                    gate.cut()
+                    proxy.cut()
                 result = app.send_task("t", (number,), queue=queue, publisher=publisher)
                 ids.append(result.id)
     except PublishError as error:
@@ -136,17 +80,14 @@ def test_what_failed_is_sent_again_with_the_same_ids(redis_url, sent):
         error.retry(0.2)
     assert again.value.task_ids == ["id0", "id1", "id2"]
 
-    _, _, rest = redis_url.partition("://")
-    host, _, real = rest.partition("/")[0].rpartition("@")[2].partition(":")
-    url = f"redis://127.0.0.1:{port}/{rest.partition('/')[2]}"
-    gate = Gate(host, int(real or 6379), port)
+    proxy = Proxy(redis_url, port)
     try:
-        reader = Celery("read", broker=url.rpartition("/")[0] + "/0", set_as_current=False)
+        reader = Celery("read", broker=f"redis://127.0.0.1:{port}/0", set_as_current=False)
         reader.send_task("t", task_id="binds the queue", queue=queue)
         again.value.retry(10.0)
         found = sent(reader, 4, queue)
     finally:
-        gate.close()
+        proxy.close()
     assert sorted({one.headers["id"] for one in found}) == ["binds the queue", "id0", "id1", "id2"]
 
 
@@ -203,6 +144,22 @@ def test_the_program_of_celerys_guide_runs_unchanged(app, add, sent):
     assert [one.headers["id"] for one in sent(app, 4)] == [res.id for res in results]
 
 
+@pytest.mark.parametrize("option", ["publisher", "producer"])
+def test_a_groups_members_go_through_the_publisher_that_it_is_given(app, add, option):
+    told = []
+    with app.publisher(on_progress=lambda *numbers: told.append(numbers)) as publisher:
+        group(add.s(number) for number in range(5)).apply_async(**{option: publisher})
+    assert told[-1] == (5, 5)
+
+
+def test_a_groups_members_go_where_its_connection_leads(app, add):
+    other = Celery("other", broker=f"memory://{uuid.uuid4().hex}", set_as_current=False)
+    connection = other.connection_for_write()
+    group(add.s(number) for number in range(5)).apply_async(connection=connection, queue="there")
+    assert connection.channel().queue_declare("there").message_count == 5
+    other.close()
+
+
 @pytest.mark.parametrize("way", ["connection", "publisher"])
 def test_a_connection_to_another_broker_is_where_it_goes(app, add, sent, way):
     other = Celery("other", broker=f"memory:///{uuid.uuid4()}", set_as_current=False)
@@ -244,12 +201,12 @@ def test_errors_of_the_callers_choice_are_tried_again_and_told():
     assert told == [0, 0.2]
 
 
-def test_a_broker_that_went_away_is_told_at_once_without_retries(gated):
-    url, _, gate = gated
+def test_a_broker_that_went_away_is_told_at_once_without_retries(proxied):
+    url, _, proxy = proxied
     app = Celery("x", broker=url, set_as_current=False)
     queue = f"gone-{uuid.uuid4().hex[:8]}"
     app.send_task("t", queue=queue, ignore_result=True)
-    gate.close()  # and nothing listens there any more
+    proxy.close()  # and nothing listens there any more
     began = time.monotonic()
     with pytest.raises(OperationalError) as raised:
         app.send_task("t", queue=queue, retry=False, ignore_result=True)

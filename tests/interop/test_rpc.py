@@ -157,6 +157,9 @@ ANSWERED = [
 ]
 
 
-def test_a_reply_is_the_same_in_every_part(server):  # noqa: F811
+@pytest.mark.parametrize(("conf", "mode"), [({}, 1), ({"result_persistent": True}, 2)], ids=repr)
+def test_a_reply_is_the_same_in_every_part(server, monkeypatch, conf, mode):  # noqa: F811
+    monkeypatch.setenv("INTEROP_CONF", json.dumps(conf))
     ours = replies(server, "celeriac", ANSWERED, 3)
     assert ours == replies(server, "celery", ANSWERED, 3)
+    assert [reply["properties"]["delivery_mode"] for reply in ours] == [mode] * 3

@@ -69,6 +69,29 @@ def test_the_banner_says_what_people_look_for(folder):
         assert field in text
 
 
+def test_a_queue_that_is_excluded_is_left_alone(folder, client):
+    with Running(folder, "-P", "solo", "-Q", "a,b", "-X", "b") as worker:
+        worker.ready()
+        left = send(client, "add", 1, 1, queue="b")
+        assert send(client, "add", 2, 2, queue="a").get(timeout=GET_S) == 4
+        assert left.state == "PENDING"
+    assert broker.publisher(client).depth("b", GET_S) == 1
+    assert ".> a " in worker.text
+    assert ".> b " not in worker.text
+
+
+def test_of_the_configured_queues_all_but_the_excluded_are_consumed(folder, client):
+    (folder / "proj.py").write_text(
+        f"{TASKS}\napp.conf.task_queues = dict(a={{}}, b={{}}, c={{}})\n"
+    )
+    with Running(folder, "-P", "solo", "-X", "b,c") as worker:
+        worker.ready()
+        for name in "bc":
+            send(client, "add", 1, 1, queue=name)
+        assert send(client, "add", 2, 2, queue="a").get(timeout=GET_S) == 4
+    assert [broker.publisher(client).depth(name, GET_S) for name in "abc"] == [0, 1, 1]
+
+
 def test_children_have_what_worker_init_left_and_are_not_the_worker(folder, client):
     with Running(folder, "-c", "1") as worker:
         worker.ready()

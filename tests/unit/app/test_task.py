@@ -367,6 +367,50 @@ def test_autoretry_retries_what_it_is_told_to(app):
     assert len(tries) == 3
 
 
+def test_autoretry_leaves_out_what_it_is_told_not_to_retry(app):
+    tries = []
+
+    @app.task(autoretry_for=(LookupError,), dont_autoretry_for=(KeyError,), default_retry_delay=0)
+    def fails(error):
+        tries.append(1)
+        raise error
+
+    assert isinstance(fails.apply((KeyError("k"),)).result, KeyError)
+    assert len(tries) == 1
+    fails.apply((IndexError("i"),))
+    assert len(tries) == 1 + 4
+
+
+BACKOFFS = [
+    ({"retry_backoff": True}, [1, 2, 4, 8]),
+    ({"retry_backoff": 3, "retry_backoff_max": 10}, [3, 6, 10, 10]),
+    ({"retry_backoff": 0.1}, [0.1, 0.2, 0.4, 0.8]),
+    ({"retry_backoff": 0.25, "retry_backoff_max": 0.75}, [0.25, 0.5, 0.75, 0.75]),
+    ({"retry_backoff": 4, "retry_jitter": True}, [2, 4, 8, 16]),
+    ({"retry_backoff": 0.1, "retry_jitter": True}, [0.05, 0.1, 0.2, 0.4]),
+    ({}, [None] * 4),
+]
+
+
+@pytest.mark.parametrize(("options", "countdowns"), BACKOFFS, ids=repr)
+def test_the_waits_of_autoretry_double_up_to_their_maximum(app, monkeypatch, options, countdowns):
+    monkeypatch.setattr("random.random", lambda: 0.5)
+    told = []
+
+    class Telling(app.Task):
+        def retry(self, exc, countdown=None):
+            told.append(countdown)
+            return exc
+
+    @app.task(base=Telling, autoretry_for=(KeyError,), **{"retry_jitter": False, **options})
+    def fails():
+        raise KeyError("k")
+
+    for retries in range(4):
+        fails.apply(retries=retries)
+    assert told == countdowns
+
+
 def test_update_state_stores_what_the_task_says(app):
     task = app.task(lambda: 1, name="t")
     task.update_state("ID", "PROGRESS", {"done": 3})

@@ -71,7 +71,7 @@ def backoff_s(factor: float, retries: int, maximum_s: float, jitter: float | Non
         fraction.
     """
     # The exponent is bounded, so that a task retried for ever does not build huge integers.
-    countdown = max(0, min(maximum_s, factor * 2 ** min(retries, 1000)))
+    countdown: float = max(0, min(maximum_s, factor * 2 ** min(retries, 1000)))
     if jitter is None:
         return countdown
     return jitter * countdown if countdown % 1 else int(jitter * (countdown + 1))

@@ -17,6 +17,7 @@ from celeriac import _native, broker
 from celeriac.app.producing import Producer
 from celeriac.exceptions import OperationalError
 from celeriac.retry import delays_s
+from celeriac.routing import Exchange, Queue
 from celeriac.settings.tls import tls_options
 
 if TYPE_CHECKING:
@@ -315,7 +316,8 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._exchange_types: dict[str, str] = {}
+        self._exchanges: dict[str, Exchange] = {}
+        self._queues: dict[str, Queue] = {}
 
     @property
     def publisher(self) -> _native.Publisher:
@@ -326,10 +328,16 @@ class Channel:
         self,
         exchange: str,
         type: str = "direct",  # noqa: A002 - kombu's name
-        **_options: Any,
+        **options: Any,
     ) -> None:
-        """Remember an exchange's type; it is declared with the first queue bound to it."""
-        self._exchange_types[exchange] = type
+        """Remember an exchange; it is declared with the first queue bound to it.
+
+        Args:
+            exchange: Its name.
+            type: Its type.
+            **options: ``durable`` (True), ``auto_delete``, ``passive``, ``arguments``.
+        """
+        self._exchanges[exchange] = Exchange(exchange, type, **options)
 
     def queue_declare(
         self,
@@ -357,9 +365,14 @@ class Channel:
             consumers is not known.
         """
         if not passive:
-            self._declare(
-                queue, "", queue, durable=durable, auto_delete=auto_delete, more=arguments
+            made = self._queues[queue] = Queue(
+                queue,
+                routing_key=queue,
+                durable=durable,
+                auto_delete=auto_delete,
+                queue_arguments=dict(arguments or {}),
             )
+            self.publisher.declare(made.as_spec(), CHANNEL_WAIT_S)
         return QueueDeclared(queue, self.publisher.depth(queue, CHANNEL_WAIT_S))
 
     def queue_bind(
@@ -367,39 +380,28 @@ class Channel:
         queue: str,
         exchange: str = "",
         routing_key: str = "",
-        arguments: Mapping[str, Any] | None = None,  # noqa: ARG002 - kombu's signature
+        arguments: Mapping[str, Any] | None = None,
         **_options: Any,
     ) -> None:
-        """Bind a queue to an exchange; both are declared, durable, where they are not there.
+        """Bind a queue to an exchange; both are declared, as they were here, or durable.
 
         Args:
             queue: The queue.
-            exchange: The exchange; of the type it was declared with here, or ``direct``.
+            exchange: The exchange; as it was declared here, or a ``direct`` one.
             routing_key: The key.
-            arguments: Ignored: no type of exchange that is there looks at them.
+            arguments: What a headers exchange compares (RabbitMQ).
         """
-        self._declare(queue, exchange, routing_key, durable=True, auto_delete=False, more=None)
-
-    def _declare(
-        self,
-        queue: str,
-        exchange: str,
-        routing_key: str,
-        *,
-        durable: bool,
-        auto_delete: bool,
-        more: Mapping[str, Any] | None,
-    ) -> None:
-        spec = {
-            "name": queue,
-            "exchange": exchange,
-            "exchange_type": self._exchange_types.get(exchange, "direct"),
-            "routing_key": routing_key,
-            "durable": durable,
-            "auto_delete": auto_delete,
-            "arguments": dict(more or {}),
-        }
-        self.publisher.declare(spec, CHANNEL_WAIT_S)
+        known = self._queues.get(queue) or Queue(queue)
+        bound = Queue(
+            queue,
+            self._exchanges.get(exchange) or exchange,
+            routing_key,
+            durable=known.durable,
+            auto_delete=known.auto_delete,
+            queue_arguments=known.queue_arguments,
+            binding_arguments=dict(arguments or {}),
+        )
+        self.publisher.declare(bound.as_spec(), CHANNEL_WAIT_S)
 
     def queue_purge(self, queue: str, **_options: Any) -> int:
         """Delete the messages that wait in a queue.

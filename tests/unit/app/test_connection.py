@@ -97,12 +97,13 @@ def test_text_and_bytes_go_as_they_are(app, url, queue, body, kind, seen) -> Non
 
 def test_a_queue_that_is_bound_here_gets_kombus_messages(app, url, queue) -> None:
     with app.connection() as connection, connection.channel() as channel:
-        channel.exchange_declare(exchange=f"{queue}-x", type="topic")
+        channel.exchange_declare(exchange=f"{queue}-x", type="topic", durable=False)
         channel.queue_declare(queue)
         channel.queue_bind(queue, exchange=f"{queue}-x", routing_key="a.#")
 
         with kombu.Connection(url) as real:
-            exchange = kombu.Exchange(f"{queue}-x", "topic")
+            # Declared otherwise, RabbitMQ refuses it.
+            exchange = kombu.Exchange(f"{queue}-x", "topic", durable=False)
             real.Producer(exchange=exchange).publish({}, routing_key="a.b", declare=[exchange])
             assert channel.queue_declare(queue, passive=True).message_count == 1
             exchange(real.default_channel).delete()

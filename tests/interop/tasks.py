@@ -107,6 +107,27 @@ def one_more(self, number):
     return number
 
 
+@app.task(bind=True)
+def trail(self, before=()):
+    """Say who has executed this, behind who has executed what comes before; stamps beside it."""
+    stamps = self.request.stamps
+    own = [os.environ["INTEROP_FLAVOUR"], stamps] if stamps else os.environ["INTEROP_FLAVOUR"]
+    return [*before, own]
+
+
+@app.task(bind=True)
+def trail_replaced(self, queue):
+    return self.replace(trail.s(trail.run()).set(queue=queue))
+
+
+@app.task(bind=True)
+def trail_retried(self, queues, before=()):
+    """Retry in one queue after the other."""
+    if not queues:
+        return trail.run(before)
+    raise self.retry(args=(queues[1:], trail.run(before)), queue=queues[0], countdown=0)
+
+
 @app.task
 def echo(value):
     return value

@@ -586,3 +586,32 @@ fn a_sweep_takes_what_is_due_once() {
     assert!(second.reserve(1, in_ms(500)).unwrap().is_empty());
     settle(&*second, held, &Verdict::Ack);
 }
+
+#[test]
+fn everything_that_is_held_is_kept_from_celerys_sweep_however_much_it_is() {
+    const COUNT: usize = 2_000;
+    let space = Space::fresh();
+    let url = space.url("visibility_timeout=1");
+    let messages = (0..COUNT).map(|number| message("q", &format!("t{number}"), 0));
+    send_all(&*broker::open_publisher(&url).unwrap(), messages.collect());
+    let consumer = consumer(&url);
+    let mut held = Vec::new();
+    while held.len() < COUNT {
+        held.extend(consumer.reserve(COUNT, soon()).unwrap());
+    }
+    let mut raw = space.connect();
+    let reserved_s = seconds_now(&mut raw);
+    let index = format!("{}unacked_index", space.prefix);
+    let deadline = soon();
+    loop {
+        let known: usize = raw.zcard(&index).unwrap();
+        assert_eq!(known, COUNT);
+        let old: usize = raw.zcount(&index, "-inf", reserved_s).unwrap();
+        if old == 0 {
+            break;
+        }
+        assert!(!deadline.has_passed(), "{old} were not written anew");
+        assert!(consumer.reserve(1, in_ms(20)).unwrap().is_empty());
+    }
+    settle(&*consumer, held, &Verdict::Ack);
+}

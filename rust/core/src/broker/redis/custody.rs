@@ -15,11 +15,14 @@ use super::routing;
 use super::script;
 use crate::codec::json::raw;
 use crate::error::Result;
+use crate::time::Deadline;
 use crate::wire::envelope;
 use crate::wire::message::Target;
 
 /// Leases in one script call.
 const BATCH: usize = 128;
+/// Leases that one script call extends: a millisecond of the server's time.
+const PAGE: usize = 500;
 
 /// One delivery that is held.
 #[derive(Clone, Debug)]
@@ -160,22 +163,45 @@ impl Custody {
         self.link.failed(live.serial, error)
     }
 
-    /// Says that this owner lives; returns the tags that are its own.
-    pub(super) async fn renew(&self, live: &mut Live, writes_index: bool) -> Result<Vec<String>> {
+    /// Says that this owner lives.
+    pub(super) async fn renew(&self, live: &mut Live) -> Result<()> {
         let mut call = script::RENEW.key(&self.names.owners);
-        call.key(self.names.owner(&self.owner))
-            .key(&self.names.unacked_index)
-            .arg(&self.owner)
-            .arg(millis(self.names.lease_timeout))
-            .arg(if writes_index { "1" } else { "0" });
-        let tags = call.invoke_async(&mut live.connection).await;
-        tags.map_err(|error| self.failed(live, &error))
+        call.arg(&self.owner).arg(millis(self.names.lease_timeout));
+        let done: std::result::Result<u64, RedisError> = call.invoke_async(&mut live.connection).await;
+        done.map(drop).map_err(|error| self.failed(live, &error))
+    }
+
+    /// Says of everything it holds that it does, page by page; returns the tags if they are wanted.
+    async fn extend(&self, live: &mut Live, wants_tags: bool) -> Result<Vec<String>> {
+        let mut tags = Vec::new();
+        let mut cursor = "0".to_owned();
+        let mut next_renewal = Deadline::after(self.renewal_interval());
+        loop {
+            let mut call = script::EXTEND.key(self.names.owner(&self.owner));
+            call.key(&self.names.unacked_index)
+                .arg(&cursor)
+                .arg(PAGE)
+                .arg(if wants_tags { "1" } else { "0" });
+            let page: std::result::Result<(String, Vec<String>), RedisError> =
+                call.invoke_async(&mut live.connection).await;
+            let (next, found) = page.map_err(|error| self.failed(live, &error))?;
+            tags.extend(found);
+            if next == "0" {
+                return Ok(tags);
+            }
+            cursor = next;
+            if next_renewal.has_passed() {
+                self.renew(live).await?;
+                next_renewal = Deadline::after(self.renewal_interval());
+            }
+        }
     }
 
     /// After a reconnect: keeps what is still ours, and hands back what was reserved for us by an
     /// answer that never came.
     pub(super) async fn reclaim(&self, live: &mut Live) -> Result<()> {
-        let tags = self.renew(live, true).await?;
+        self.renew(live).await?;
+        let tags = self.extend(live, true).await?;
         let orphans: Vec<String> = {
             let held = self.held.lock();
             tags.into_iter().filter(|tag| !held.contains(tag)).collect()
@@ -325,9 +351,14 @@ impl Custody {
         done.map(|()| restored)
     }
 
-    /// Between two renewals: often enough for our own lease and for Celery's.
+    /// Between two renewals: often enough for our own lease, and for extensions to be in time.
     pub(super) fn renewal_interval(&self) -> Duration {
-        (self.names.lease_timeout / 3).min(self.names.visibility_timeout / 4)
+        (self.names.lease_timeout / 3).min(self.extension_interval())
+    }
+
+    /// Between two extensions: often enough for Celery's sweep.
+    fn extension_interval(&self) -> Duration {
+        self.names.visibility_timeout / 4
     }
 
     /// Removes this owner, which holds nothing any more.
@@ -341,21 +372,32 @@ impl Custody {
     }
 }
 
+/// When what is not done in every round is done again.
+#[derive(Debug)]
+struct Due {
+    extension: Deadline,
+    sweep: Deadline,
+}
+
 /// Renews, takes over and sweeps until the consumer is gone.
 pub(super) async fn keep(custody: std::sync::Weak<Custody>, ring: Arc<crate::broker::bell::Bell>) {
-    let mut next_sweep = crate::time::Deadline::after(Duration::ZERO);
+    let mut due = Due {
+        extension: Deadline::after(Duration::ZERO),
+        sweep: Deadline::after(Duration::ZERO),
+    };
     loop {
         let Some(kept) = custody.upgrade() else {
             return;
         };
-        let round = round(&kept, &mut next_sweep).await;
+        let round = round(&kept, &mut due).await;
         let pause = match round {
             Ok(restored) => {
                 if restored > 0 {
                     tracing::info!(messages = restored, "restored what nobody held any more");
                     ring.ring();
                 }
-                kept.renewal_interval().min(next_sweep.left())
+                let next = due.sweep.left().min(due.extension.left());
+                kept.renewal_interval().min(next)
             }
             Err(error) => {
                 tracing::warn!(%error, "leases could not be renewed");
@@ -367,13 +409,19 @@ pub(super) async fn keep(custody: std::sync::Weak<Custody>, ring: Arc<crate::bro
     }
 }
 
-async fn round(custody: &Custody, next_sweep: &mut crate::time::Deadline) -> Result<usize> {
+async fn round(custody: &Custody, due: &mut Due) -> Result<usize> {
     let mut live = custody.link.live().await?;
-    custody.renew(&mut live, true).await?;
+    custody.renew(&mut live).await?;
+    if due.extension.has_passed() {
+        // From before it began: what is written first is the first to be old.
+        let next = Deadline::after(custody.extension_interval());
+        custody.extend(&mut live, false).await?;
+        due.extension = next;
+    }
     let mut restored = custody.take_over(&mut live).await?;
-    if next_sweep.has_passed() {
+    if due.sweep.has_passed() {
         restored += custody.sweep(&mut live).await?;
-        *next_sweep = crate::time::Deadline::after(custody.names.sweep_interval);
+        due.sweep = Deadline::after(custody.names.sweep_interval);
     }
     Ok(restored)
 }

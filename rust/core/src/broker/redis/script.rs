@@ -21,6 +21,8 @@ scripts! {
     PUT = "put.lua";
     /// An owner says that it lives.
     RENEW = "renew.lua";
+    /// A page of what an owner holds is still held.
+    EXTEND = "extend.lua";
     /// The leases of owners that do not live any more change hands.
     TAKE_OVER = "take_over.lua";
     /// Celery's messages whose visibility timeout has passed change hands.

@@ -217,13 +217,14 @@ def publisher(app: App) -> _native.Publisher:
     return found
 
 
-def publisher_of(app: App, connection: Any) -> _native.Publisher:
+def publisher_of(app: App, connection: Any, option: str = "connection") -> _native.Publisher:
     """Return this process's publisher for a connection that a caller has named.
 
     Args:
         app: The application.
         connection: A `Connection` or kombu's, a producer or channel that has one, or None for the
             application's broker.
+        option: What the caller has given it as.
 
     Returns:
         The publisher. No I/O happens before it is used.
@@ -242,8 +243,8 @@ def publisher_of(app: App, connection: Any) -> _native.Publisher:
     client = getattr(named, "client", None) or named
     if not hasattr(client, "as_uri"):
         message = (
-            "connection must be one of app.connection_for_write(), of app.pool or of kombu, "
-            f"not {connection!r}"
+            f"{option} must be one of app.publisher(), of app.connection_for_write(), of app.pool "
+            f"or of kombu, not {connection!r}"
         )
         raise TypeError(message)
     url = client.as_uri(include_password=True)

@@ -154,10 +154,10 @@ class Sender:
         if hasattr(lent, "publish_parts"):
             return lent, None
         # Compat: a `Producer`, ours or kombu's, stands for its connection.
-        connection = lent or options.get("connection")
-        if connection is None:
-            return None, broker.publisher(self.app)
-        return None, broker.publisher_of(self.app, connection)
+        for option in ("publisher", "producer", "connection"):
+            if options.get(option) is not None:
+                return None, broker.publisher_of(self.app, options[option], option)
+        return None, broker.publisher(self.app)
 
     # Paths -------------------------------------------------------------------------------------
 

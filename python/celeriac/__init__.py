@@ -1,66 +1,50 @@
-"""celeriac: a distributed task queue that speaks Celery's wire protocol."""
+"""celeriac: a distributed task queue that speaks Celery's wire protocol.
+
+Names come when they are asked for: a probe or a console command does not pay for what it never
+uses. Their types are in `__init__.pyi`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
-from celeriac import _current
-from celeriac._as_celery import as_celery
-from celeriac._native import __version__
-from celeriac.app import Celery, bugreport, shared_task
-from celeriac.app.proxy import Proxy
-from celeriac.canvas import (
-    Signature,
-    chain,
-    chord,
-    chunks,
-    group,
-    maybe_signature,
-    signature,
-    xmap,
-    xstarmap,
-)
-from celeriac.nodenames import new_id as uuid
-from celeriac.routing import Broadcast, Exchange, Queue, binding
+#: Where each name is; its own name there, unless a second one is given.
+_PLACES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Celery", "bugreport", "shared_task"), ("celeriac.app",)),
+    **dict.fromkeys(("Broadcast", "Exchange", "Queue", "binding"), ("celeriac.routing",)),
+    **dict.fromkeys(
+        (
+            *("Signature", "chain", "chord", "chunks", "group"),
+            *("maybe_signature", "signature", "xmap", "xstarmap"),
+        ),
+        ("celeriac.canvas",),
+    ),
+    "Task": ("celeriac.app.task",),
+    "__version__": ("celeriac._native",),
+    "as_celery": ("celeriac._as_celery",),
+    "subtask": ("celeriac.canvas", "signature"),
+    "uuid": ("celeriac.nodenames", "new_id"),
+}
+_CURRENT = {"current_app": "get_current_app", "current_task": "get_current_task"}
 
-if TYPE_CHECKING:
-    from celeriac.app.task import Task
 
-__all__ = [
-    "Broadcast",
-    "Celery",
-    "Exchange",
-    "Queue",
-    "Signature",
-    "Task",
-    "__version__",
-    "as_celery",
-    "binding",
-    "bugreport",
-    "chain",
-    "chord",
-    "chunks",
-    "current_app",
-    "current_task",
-    "group",
-    "maybe_signature",
-    "shared_task",
-    "signature",
-    "subtask",
-    "uuid",
-    "xmap",
-    "xstarmap",
-]
-
-subtask = signature
-current_app: Any = Proxy(_current.get_current_app)
-current_task: Any = Proxy(_current.get_current_task)
+__all__ = list({**_PLACES, **_CURRENT})  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Task":
-        from celeriac.app.task import Task  # noqa: PLC0415 - bound to no application until used
+    if name in _PLACES:
+        module, *other = _PLACES[name]
+        found = getattr(import_module(module), *(other or [name]))
+    elif name in _CURRENT:
+        current = import_module("celeriac._current")
+        found = import_module("celeriac.app.proxy").Proxy(getattr(current, _CURRENT[name]))
+    else:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    globals()[name] = found
+    return found
 
-        return Task
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

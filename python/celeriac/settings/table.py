@@ -226,6 +226,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("worker_log_color", None, "any", "CELERYD_LOG_COLOR", "Coloured logs", honoured=True),
     Setting("worker_log_datefmt", None, "str", "CELERYD_LOG_DATEFMT", "Log date format", since="5.7", honoured=True),
     Setting("worker_log_format", LOG_FORMAT, "str", "CELERYD_LOG_FORMAT", "Log format", honoured=True),
+    Setting("worker_health_file", None, "any", "WORKER_HEALTH_FILE", "File that says each second whether the worker takes messages, for `celeriac health`", honoured=True),
     Setting("worker_lost_wait", 10.0, "float", "CELERYD_WORKER_LOST_WAIT", "Wait before WorkerLostError"),
     Setting("worker_max_memory_per_child", None, "int", "CELERYD_MAX_MEMORY_PER_CHILD", "KiB before child restart", honoured=True),
     Setting("worker_max_tasks_per_child", None, "int", "CELERYD_MAX_TASKS_PER_CHILD", "Tasks before child restart", honoured=True),

@@ -45,6 +45,7 @@ class Loop:
         revoked: As given.
         revoked_stamps: As given.
         tend: Called between two batches of events; must not wait.
+        turned: Called a few times a second, while the worker consumes.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Loop:
         self.revoked = RevokedIds() if revoked is None else revoked
         self.revoked_stamps = {} if revoked_stamps is None else revoked_stamps
         self.tend: Callable[[], None] = _nothing
+        self.turned: Callable[[], None] = _nothing
         self._app = app
         self._intake = intake
         self._door = door
@@ -202,6 +204,7 @@ class Loop:
             self.tend()
             if time.monotonic() >= self._logs_due_s:
                 self._logs_due_s = time.monotonic() + _LOGS_S
+                self.turned()
                 drain_rust_logs()
 
     def wind_down(self) -> None:

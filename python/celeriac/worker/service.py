@@ -16,6 +16,7 @@ from celeriac.worker import banner as banners
 from celeriac.worker.connect import reach_broker
 from celeriac.worker.dispatch import Door
 from celeriac.worker.execute import Executor
+from celeriac.worker.health import HealthFile
 from celeriac.worker.loop import Loop
 from celeriac.worker.options import Options, options_from
 from celeriac.worker.pidfile import Pidfile
@@ -77,6 +78,7 @@ class WorkController:
         self.prefetch = self.options.prefetch
         self._intake: Intake | None = None
         self._remote: Remote | None = None
+        self._health: HealthFile | None = None
         self._ended = threading.Event()
         self.app.loader.init_worker()
         self.app.set_current()
@@ -191,6 +193,12 @@ class WorkController:
         intake.start()
         self.pool.start(intake)
         self._listen(intake, loop)
+        if self.app.conf.worker_health_file:
+            path = self.app.conf.worker_health_file
+            is_busy = lambda: self._stop.interrupts  # noqa: E731
+            self._health = HealthFile(path, self.hostname, intake, is_busy, _now_ms)
+            self._health.start()
+            loop.turned = self._health.looped
         signals.worker_ready.send(sender=self)
         ready_logger.info("%s ready.", self.hostname)
         try:
@@ -209,6 +217,8 @@ class WorkController:
 
     def _end(self, intake: Intake) -> None:
         """Stop in reverse: remote control, the pool, what is to be settled, the broker."""
+        if self._health is not None:
+            self._health.close()
         if self._remote is not None:
             self._remote.close()
         intake.stop_reserving()

@@ -146,6 +146,13 @@ impl Intake {
         self.here().map(|intake| intake.held()).or_raise(py)
     }
 
+    /// `(milliseconds since it was proved that messages are taken, whether the prefetch is used up,
+    /// whether the last try has failed)`.
+    fn health(&self, py: Python<'_>) -> PyResult<(u64, bool, bool)> {
+        let health = self.here().map(|intake| intake.health()).or_raise(py)?;
+        Ok((health.proved_ms_ago, health.is_full, health.is_lost))
+    }
+
     /// Starts to reserve, to settle and to listen to children.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         let intake = self.here().or_raise(py)?;

@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::delays::Delays;
 use super::event::{Event, Trouble, TroubleKind};
 use super::held::Held;
+use super::pulse::Pulse;
 use super::{Config, MAX_PREFETCH};
 use crate::broker::{AckToken, Consumer, Delivery};
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ pub(super) struct Desk {
     horizon_ms: u64,
     eta_room: usize,
     arrivals: AtomicU64,
+    pub(super) pulse: Pulse,
     state: Mutex<State>,
     /// Something for the worker arrived.
     arrived: Condvar,
@@ -67,6 +69,7 @@ impl Desk {
             horizon_ms: horizon_ms(config.eta_horizon_s),
             eta_room: config.eta_room,
             arrivals: AtomicU64::new(0),
+            pulse: Pulse::new(),
             state: Mutex::new(State {
                 events: VecDeque::new(),
                 reports: 0,
@@ -177,7 +180,9 @@ impl Desk {
             if room >= state.most().div_ceil(2) {
                 return Some(room);
             }
+            self.pulse.full(true);
             self.room.wait_for(&mut state, LONGEST_WAIT);
+            self.pulse.full(false);
         }
     }
 

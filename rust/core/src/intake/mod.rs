@@ -18,6 +18,7 @@ mod delays;
 mod desk;
 mod event;
 mod held;
+mod pulse;
 mod reserve;
 mod retry;
 mod settle;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use event::{Event, Trouble, TroubleKind};
 pub use held::Held;
+pub use pulse::Health;
 
 use crate::backend::{Put, ResultStore};
 use crate::broker::topology::QueueSpec;
@@ -156,6 +158,11 @@ impl Intake {
     /// How many deliveries are held: handed out or waiting, and not settled at the broker.
     pub fn held(&self) -> usize {
         self.desk.held()
+    }
+
+    /// Whether messages are being taken from the broker, and when that was proved last.
+    pub fn health(&self) -> Health {
+        self.desk.pulse.health()
     }
 
     /// Waits for something to do, at most `max` of it. Empty when `deadline` passed, or a signal

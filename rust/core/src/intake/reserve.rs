@@ -18,8 +18,9 @@ use crate::links::Sink;
 use crate::time::Deadline;
 
 const NAME: &str = "celeriac-reserve";
-/// A reserve that finds nothing for this long returns, and is called again.
-const LONGEST_RESERVE: Duration = Duration::from_secs(30);
+/// A reserve that finds nothing for this long returns, and has proved that it would have found
+/// something.
+const LONGEST_RESERVE: Duration = Duration::from_secs(10);
 /// While disconnected: how long until a reserve that finds nothing proves the connection.
 const PROOF: Duration = Duration::from_secs(2);
 /// The consumer backs off by itself; these pauses only keep one that fails at once from spinning.
@@ -89,6 +90,9 @@ fn reserve(consumer: &dyn Consumer, desk: &Desk, settler: &Settler) {
             Ok(deliveries) => {
                 // An interrupted wait proves nothing about the connection.
                 let is_proved = !deliveries.is_empty() || deadline.has_passed();
+                if is_proved {
+                    desk.pulse.proved();
+                }
                 if is_lost && is_proved {
                     is_lost = false;
                     desk.report(TroubleKind::Reconnected, "the broker answers again".to_owned());
@@ -99,6 +103,7 @@ fn reserve(consumer: &dyn Consumer, desk: &Desk, settler: &Settler) {
                 }
             }
             Err(error) => {
+                desk.pulse.lost();
                 if !std::mem::replace(&mut is_lost, true) {
                     desk.report(TroubleKind::Disconnected, error.to_string());
                 }

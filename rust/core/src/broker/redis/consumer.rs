@@ -229,7 +229,7 @@ impl RedisConsumer {
         if !patterns.is_empty() {
             self.subscribe(&mut live, &patterns).await?;
         }
-        let mut work = self.custody.link.live().await?;
+        let mut work = self.custody.link.proved().await?;
         self.custody.reclaim(&mut work).await?;
         let queues = self.turn.lock().queues.clone();
         self.declare(&mut work, &queues).await?;

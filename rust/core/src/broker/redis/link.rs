@@ -19,6 +19,8 @@ use crate::broker::url::{BrokerUrl, Server};
 use crate::error::{Error, Result};
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a connection that is under suspicion may take to prove itself.
+const PROOF_WITHIN: Duration = Duration::from_secs(2);
 /// Ends the wait on a connection that died without a word. Far above what a busy server needs.
 const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pipelines that wait for the socket. Ours are bounded before they come here.
@@ -167,6 +169,23 @@ impl Link {
             // Sentinels are asked first.
             Route::Master(_) => self.connect_timeout.saturating_mul(2),
         }
+    }
+
+    /// As [`Link::live`], but a connection that is open already has to answer first, and soon: for who
+    /// has just seen another one to the same server fall silent.
+    ///
+    /// # Errors
+    /// As [`Link::live`].
+    pub(super) async fn proved(&self) -> Result<Live> {
+        if let Some(mut live) = self.current() {
+            let ping = redis::cmd("PING");
+            let asked = ping.query_async::<redis::Value>(&mut live.connection);
+            match timeout(PROOF_WITHIN, asked).await {
+                Ok(Ok(_)) => return Ok(live),
+                Ok(Err(_)) | Err(_) => self.drop_connection(live.serial),
+            }
+        }
+        self.live().await
     }
 
     fn no_answer(&self, server: usize) -> Error {

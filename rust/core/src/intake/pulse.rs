@@ -52,7 +52,9 @@ impl Pulse {
 
     pub(super) fn health(&self) -> Health {
         Health {
-            proved_ms_ago: self.now_ms().saturating_sub(self.proved_ms.load(Ordering::Relaxed)),
+            proved_ms_ago: self
+                .now_ms()
+                .saturating_sub(self.proved_ms.load(Ordering::Relaxed)),
             is_full: self.is_full.load(Ordering::Relaxed),
             is_lost: self.is_lost.load(Ordering::Relaxed),
         }

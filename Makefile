@@ -85,8 +85,9 @@ python-test: build peers ## Python tests only.
 interop: build peers ## The whole of the interoperability tests with every version of Celery on every broker.
 	CELERIAC_TEST_INTEROP=all python tools/services.py -- pytest tests/interop
 
-faults: build ## Kill workers at random during 200 random canvases, on Redis and RabbitMQ (long).
-	CELERIAC_TEST_KILLS=$${CELERIAC_TEST_KILLS:-200} python tools/services.py -- pytest tests/canvas/test_kills.py $(ARGS)
+faults: build ## Faults by chance while tasks run, and kills during random canvases (long).
+	CELERIAC_TEST_FAULTS=$${CELERIAC_TEST_FAULTS:-300} CELERIAC_TEST_KILLS=$${CELERIAC_TEST_KILLS:-200} \
+	python tools/services.py -- pytest -s tests/faults tests/canvas/test_kills.py $(ARGS)
 
 examples: build ## The examples only.
 	python tools/services.py -- pytest tests/examples

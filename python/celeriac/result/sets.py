@@ -223,31 +223,8 @@ class ResultSet(ResultBase):
         """Whether all are known to be done, without asking."""
         return all(result.is_known for result in self.results)
 
-    def revoke(
-        self,
-        connection: Any = None,
-        terminate: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
-        signal: str | None = None,
-        wait: bool = False,  # noqa: FBT001, FBT002
-        timeout: float | None = None,
-    ) -> None:
-        """Tell the workers, in one message, not to start any of these tasks.
-
-        Args:
-            connection: A connection to send through.
-            terminate: Whether to terminate those that run.
-            signal: The signal for that.
-            wait: Whether to wait for the workers' replies.
-            timeout: Seconds to wait for them.
-        """
-        self.app.control.revoke(
-            [result.id for result in self.results],
-            connection=connection,
-            terminate=terminate,
-            signal=signal,
-            reply=wait,
-            timeout=timeout,
-        )
+    def _to_revoke(self) -> list[str]:
+        return [result.id for result in self.results]
 
     join = get
 

@@ -37,6 +37,7 @@ _FOREVER_S = 3600.0
 class ResultBase:
     """Base of all handles."""
 
+    app: Any
     #: The result of the task before this one in a chain.
     parent: Any = None
     #: Whether it is a handle to many.
@@ -46,6 +47,40 @@ class ResultBase:
     def is_known(self) -> bool:
         """Whether it is known to be done, without asking."""
         return False
+
+    def _to_revoke(self) -> Any:
+        """Name what `revoke` is about.
+
+        Returns:
+            A task's id, or several.
+        """
+        raise NotImplementedError
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+        signal: str | None = None,
+        wait: bool = False,  # noqa: FBT001, FBT002
+        timeout: float | None = None,
+    ) -> Any:
+        """Tell the workers, in one message, not to start the task, or any of a set.
+
+        Args:
+            connection: A connection to send through.
+            terminate: Whether to terminate what runs.
+            signal: The signal for that.
+            wait: Whether to wait for the workers' replies.
+            timeout: Seconds to wait for them.
+        """
+        self.app.control.revoke(
+            self._to_revoke(),
+            connection=connection,
+            terminate=terminate,
+            signal=signal,
+            reply=wait,
+            timeout=timeout,
+        )
 
 
 class AsyncResult(ResultBase, Tree, Generic[R_co]):
@@ -490,31 +525,8 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
             self.parent.forget()
         self.backend.forget(self.id)
 
-    def revoke(
-        self,
-        connection: Any = None,
-        terminate: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
-        signal: str | None = None,
-        wait: bool = False,  # noqa: FBT001, FBT002
-        timeout: float | None = None,
-    ) -> Any:
-        """Tell the workers not to start the task.
-
-        Args:
-            connection: A connection to send through.
-            terminate: Whether to terminate it if it runs.
-            signal: The signal for that.
-            wait: Whether to wait for the workers' replies.
-            timeout: Seconds to wait for them.
-        """
-        self.app.control.revoke(
-            self.id,
-            connection=connection,
-            terminate=terminate,
-            signal=signal,
-            reply=wait,
-            timeout=timeout,
-        )
+    def _to_revoke(self) -> str:
+        return self.id
 
     def revoke_by_stamped_headers(
         self,

@@ -438,6 +438,17 @@ def test_of_a_member_that_is_a_group_the_handles_are_given(app):
     assert found["ignored"]["result"] is None
 
 
+def test_one_message_revokes_one_task_or_all_of_a_set(app, monkeypatch):
+    told = []
+    monkeypatch.setattr(app.control, "revoke", lambda ids, **how: told.append((ids, how)))
+    one, other = app.AsyncResult("1"), app.AsyncResult("2")
+    one.revoke()
+    ResultSet([one, other], app=app).revoke(terminate=True, signal="INT", wait=True, timeout=3)
+    how = {"connection": None, "terminate": True, "signal": "INT", "reply": True, "timeout": 3}
+    defaults = {**dict.fromkeys(how), "terminate": False, "reply": False}
+    assert told == [("1", defaults), (["1", "2"], how)]
+
+
 def test_an_eager_result_is_there():
     assert EagerResult("ID", 5, states.SUCCESS).get(timeout=0) == 5
     failed = EagerResult("ID", KeyError("k"), states.FAILURE, traceback="tb")

@@ -9,6 +9,7 @@ use crate::backend::chords::{Join, Part};
 /// What is known of a chord beside its parts.
 struct State {
     wanted: Option<i64>,
+    arrived: i64,
     is_claimed: bool,
     is_done: bool,
 }
@@ -54,7 +55,8 @@ pub(super) fn join(transaction: &Transaction<'_>, part: &Part, now_ms: i64) -> r
     } else {
         i64::MAX
     };
-    transaction
+    let expires_ms = expiry_ms(part.expires_s, now_ms);
+    let added = transaction
         .prepare_cached(
             "INSERT OR IGNORE INTO chord_parts (group_id, identity, place, expires_ms, content)
              VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -63,21 +65,29 @@ pub(super) fn join(transaction: &Transaction<'_>, part: &Part, now_ms: i64) -> r
             part.group_id,
             part.identity(),
             place,
-            expiry_ms(part.expires_s, now_ms),
+            expires_ms,
             &part.content[..]
         ])?;
+    if added == 1 {
+        transaction
+            .prepare_cached(
+                "INSERT INTO chords (group_id, arrived, expires_ms) VALUES (?1, 1, ?2)
+                 ON CONFLICT (group_id) DO UPDATE SET arrived = arrived + 1",
+            )?
+            .execute(params![part.group_id, expires_ms])?;
+    }
     let Some(State {
         wanted: Some(wanted),
+        arrived,
         is_claimed,
         ..
     }) = state
     else {
         return Ok(Join::Open);
     };
-    let count: i64 = transaction
-        .prepare_cached("SELECT count(*) FROM chord_parts WHERE group_id = ?1")?
-        .query_row([&part.group_id], |row| row.get(0))?;
-    if count < wanted {
+    // To count the rows at every part would make a chord cost the square of its size; parts that
+    // expired meanwhile are still among those that have arrived.
+    if arrived + i64::from(added == 1) < wanted || count(transaction, &part.group_id)? < wanted {
         return Ok(Join::Open);
     }
     if is_claimed {
@@ -93,10 +103,17 @@ pub(super) fn join(transaction: &Transaction<'_>, part: &Part, now_ms: i64) -> r
     Ok(Join::Complete(parts(transaction, &part.group_id)?))
 }
 
+fn count(transaction: &Transaction<'_>, group_id: &str) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached("SELECT count(*) FROM chord_parts WHERE group_id = ?1")?
+        .query_row([group_id], |row| row.get(0))
+}
+
 fn state(transaction: &Transaction<'_>, group_id: &str, now_ms: i64) -> rusqlite::Result<Option<State>> {
     transaction
         .prepare_cached(
-            "SELECT size + added, coalesce(claim_until_ms > ?2, 0), coalesce(done_until_ms > ?2, 0)
+            "SELECT size + added, coalesce(claim_until_ms > ?2, 0), coalesce(done_until_ms > ?2, 0),
+                 arrived
              FROM chords WHERE group_id = ?1",
         )?
         .query_row(params![group_id, now_ms], |row| {
@@ -104,6 +121,7 @@ fn state(transaction: &Transaction<'_>, group_id: &str, now_ms: i64) -> rusqlite
                 wanted: row.get(0)?,
                 is_claimed: row.get(1)?,
                 is_done: row.get(2)?,
+                arrived: row.get(3)?,
             })
         })
         .optional()
@@ -138,7 +156,7 @@ pub(super) fn close(
 ) -> rusqlite::Result<bool> {
     let changed = transaction
         .prepare_cached(
-            "UPDATE chords SET size = NULL, added = 0, claim = NULL, claim_until_ms = NULL,
+            "UPDATE chords SET size = NULL, added = 0, arrived = 0, claim = NULL, claim_until_ms = NULL,
                  done_until_ms = ?3, expires_ms = ?3
              WHERE group_id = ?1 AND claim = ?2",
         )?

@@ -86,6 +86,13 @@ CREATE INDEX bindings_owned ON bindings (owner) WHERE owner IS NOT NULL;
 DROP INDEX messages_delayed;
 CREATE INDEX messages_delayed ON messages (queue, run_at_ms) WHERE run_at_ms IS NOT NULL;
 ",
+    "
+-- How many parts of a chord have come, so that nobody counts their rows each time.
+ALTER TABLE chords ADD COLUMN arrived INTEGER NOT NULL DEFAULT 0;
+INSERT INTO chords (group_id, arrived, expires_ms)
+    SELECT group_id, count(*), max(expires_ms) FROM chord_parts WHERE true GROUP BY group_id
+    ON CONFLICT (group_id) DO UPDATE SET arrived = excluded.arrived;
+",
 ];
 
 /// Why a file is not used.
@@ -151,6 +158,40 @@ mod tests {
         assert_eq!(migrate(&mut connection), Ok(Ok(())));
         assert_eq!(migrate(&mut connection), Ok(Ok(())));
         assert_eq!(version_of(&connection), Ok(STEPS.len()));
+    }
+
+    #[test]
+    fn the_parts_of_an_older_files_chords_are_counted() {
+        let mut connection = empty();
+        let counted = STEPS.iter().position(|step| step.contains("COLUMN arrived"));
+        for step in STEPS.iter().take(counted.unwrap()) {
+            connection.execute_batch(step).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO chords (group_id, size) VALUES ('sized', 3);
+                 INSERT INTO chord_parts (group_id, identity, place, content)
+                     VALUES ('sized', 'a', 0, ''), ('sized', 'b', 1, ''), ('early', 'c', 0, '');",
+            )
+            .unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection
+            .pragma_update(None, "user_version", u32::try_from(counted.unwrap()).unwrap())
+            .unwrap();
+        assert_eq!(migrate(&mut connection), Ok(Ok(())));
+        let found: Vec<(String, Option<i64>, i64)> = connection
+            .prepare("SELECT group_id, size, arrived FROM chords ORDER BY group_id")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(
+            found,
+            [("early".to_owned(), None, 1), ("sized".to_owned(), Some(3), 2)]
+        );
     }
 
     #[test]

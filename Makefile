@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check lint types contracts rust-lint rust-test python-test examples \
-        bench bench-eta versus interop faults peers matrix wheel wheel-test sdist-test docs docs-pages clean
+        bench bench-eta bench-canvas versus interop faults peers matrix wheel wheel-test sdist-test docs docs-pages clean
 .NOTPARALLEL:
 
 export UV_PYTHON_DOWNLOADS := never
@@ -101,6 +101,9 @@ versus: build ## The same work on Celery and on celeriac, interleaved, as a tabl
 
 bench-eta: build ## Tasks that wait for their eta: ARGS="far --broker sqlite --count 1000000".
 	python tools/services.py -- python benches/eta/run.py $(if $(ARGS),$(ARGS),lateness)
+
+bench-canvas: build ## What workflows cost as they grow, on Celery and on celeriac: ARGS="--page".
+	python tools/services.py -- python benches/canvas/run.py $(ARGS)
 
 matrix: build ## The suites of the brokers on every RabbitMQ, Redis and Valkey there is (long).
 	python tools/matrix.py $(ARGS)

@@ -138,7 +138,7 @@ impl Delayer {
         };
         let sent = async {
             let confirm = channel
-                .basic_publish(entry(), key, options, &held.body, properties)
+                .basic_publish(entry(wait_s), key, options, &held.body, properties)
                 .await?;
             confirm.await
         };
@@ -164,9 +164,10 @@ fn name(level: u32) -> ShortString {
     ShortString::from(format!("celery_delayed_{level}"))
 }
 
-/// Where messages go in.
-fn entry() -> ShortString {
-    name(LEVELS - 1)
+/// Where a message goes in: at the first level that keeps it. Through each one above, the server
+/// would look for its way, which takes more than all the rest.
+fn entry(wait_s: u64) -> ShortString {
+    name(wait_s.clamp(1, LONGEST_S).ilog2())
 }
 
 /// The delay in binary, and the queue as one word: a dot in its name would make it look like
@@ -380,6 +381,13 @@ pub(super) fn whole_seconds(until_unix_ms: u64, now_unix_ms: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_goes_in_at_the_first_level_that_keeps_it() {
+        let levels = [1, 2, 3, 256, 511, LONGEST_S, u64::MAX].map(|wait_s| entry(wait_s).to_string());
+        let expected = [0, 1, 1, 8, 8, LEVELS - 1, LEVELS - 1].map(|level| name(level).to_string());
+        assert_eq!(levels, expected);
+    }
 
     #[test]
     fn a_delay_stands_in_front_of_the_key_in_binary() {

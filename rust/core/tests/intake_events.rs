@@ -498,3 +498,26 @@ fn what_arrives_after_its_connection_was_lost_is_not_begun() {
     assert!(intake.delayed().is_empty());
     assert_eq!(intake.held(), 1);
 }
+
+#[test]
+fn health_tells_a_proof_from_a_full_prefetch_and_from_a_lost_connection() {
+    let (fake, clock) = (Fake::new(false), ManualClock::at(NEW_YEAR_MS));
+    let intake = started(&fake, &clock, &with_prefetch(1));
+    clock.advance(20_000);
+    fake.answer([Ok(delivery("only", None))]);
+    let held = next(&intake, 1);
+    wait_until(|| intake.health().is_full);
+    clock.advance(90_000);
+    assert_eq!(intake.health().proved_ms_ago, 90_000);
+    fake.answer([Err(lost())]);
+    intake.settle(&held[0], Verdict::Ack, None).unwrap();
+    wait_until(|| intake.health().is_lost && !intake.health().is_full);
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = soon();
+    while !condition() {
+        assert!(!deadline.has_passed());
+        std::thread::yield_now();
+    }
+}

@@ -69,7 +69,7 @@ impl Desk {
             horizon_ms: horizon_ms(config.eta_horizon_s),
             eta_room: config.eta_room,
             arrivals: AtomicU64::new(0),
-            pulse: Pulse::new(),
+            pulse: Pulse::new(Arc::clone(&clock)),
             state: Mutex::new(State {
                 events: VecDeque::new(),
                 reports: 0,

@@ -1,7 +1,9 @@
 //! When it was proved last that this intake takes messages: what a probe asks for.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+
+use crate::time::Clock;
 
 /// What is known of an intake's consuming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,28 +19,24 @@ pub struct Health {
 
 #[derive(Debug)]
 pub(super) struct Pulse {
-    begun: Instant,
+    clock: Arc<dyn Clock>,
     proved_ms: AtomicU64,
     is_full: AtomicBool,
     is_lost: AtomicBool,
 }
 
 impl Pulse {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            begun: Instant::now(),
-            proved_ms: AtomicU64::new(0),
+            proved_ms: AtomicU64::new(clock.monotonic_ms()),
+            clock,
             is_full: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     pub(super) fn proved(&self) {
-        self.proved_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.proved_ms.store(self.clock.monotonic_ms(), Ordering::Relaxed);
         self.is_lost.store(false, Ordering::Relaxed);
     }
 
@@ -51,10 +49,9 @@ impl Pulse {
     }
 
     pub(super) fn health(&self) -> Health {
+        let now_ms = self.clock.monotonic_ms();
         Health {
-            proved_ms_ago: self
-                .now_ms()
-                .saturating_sub(self.proved_ms.load(Ordering::Relaxed)),
+            proved_ms_ago: now_ms.saturating_sub(self.proved_ms.load(Ordering::Relaxed)),
             is_full: self.is_full.load(Ordering::Relaxed),
             is_lost: self.is_lost.load(Ordering::Relaxed),
         }

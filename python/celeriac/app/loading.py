@@ -400,7 +400,11 @@ def as_mapping(obj: Any) -> Mapping[str, Any]:
     """
     if isinstance(obj, Mapping):
         return obj
-    return {name: getattr(obj, name) for name in dir(obj) if not name.startswith("_")}
+    with warnings.catch_warnings():
+        # To read a name is not to use it: Django warns of each deprecated setting that is read.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return {name: getattr(obj, name) for name in dir(obj) if not name.startswith("_")}
 
 
 def autodiscover_tasks(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,11 @@ logger = logging.getLogger("celeriac.backends")
 MAX_RETRIES = 3
 _PICKLE = b"\x80"
 _IN_GROUP = "result"
+
+
+def _close(engine: sa.Engine, pid: int) -> None:
+    if os.getpid() == pid:
+        engine.dispose()
 
 
 class DatabaseBackend(BaseBackend):
@@ -112,6 +118,8 @@ class DatabaseBackend(BaseBackend):
                     tables.create(engine, self._tables)
                 known = engine, tables.existing(engine, self._tables.tasks)
                 self._engines[os.getpid()] = known
+                # Python 3.13 warns of connections that nobody closes.
+                weakref.finalize(self, _close, engine, os.getpid())
             return known
 
     def _engine(self) -> sa.Engine:

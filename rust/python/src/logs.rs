@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
@@ -70,16 +71,19 @@ pub(crate) fn take_logs(max_lines: usize) -> Vec<Line> {
 }
 
 /// Logs what waits, in a process that has no worker to do so; called when Python has waited for Rust.
-/// A handler that raises is reported, and disturbs nobody.
-pub(crate) fn tell(py: Python<'_>) {
+/// A handler of logs that fails is reported, and disturbs nobody. What is no failure comes back: a
+/// signal's handler may run in there, and Ctrl-C is for the caller.
+pub(crate) fn tell(py: Python<'_>) -> PyResult<()> {
     if NEWS.load(Ordering::Relaxed) && NEWS.swap(false, Ordering::Relaxed) {
         let told = py
             .import(intern!(py, "celeriac.rustlogs"))
             .and_then(|module| module.call_method0(intern!(py, "drain_rust_logs")));
-        if let Err(error) = told {
-            error.write_unraisable(py, None);
+        match told {
+            Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+            told => drop(told?),
         }
     }
+    Ok(())
 }
 
 /// Starts to collect, once for each process.

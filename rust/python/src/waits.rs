@@ -39,7 +39,7 @@ pub(crate) fn in_slices<T: Send>(
     loop {
         let slice = Deadline::after(SLICE).min(deadline);
         let found = py.detach(|| attempt(slice));
-        logs::tell(py);
+        logs::tell(py)?;
         if let Some(value) = found? {
             return Ok(Some(value));
         }
@@ -59,7 +59,7 @@ pub(crate) fn whole_if_remote<T: Send + 'static>(
 ) -> Outcome<T> {
     if is_local {
         let answer = py.detach(|| operation(deadline));
-        logs::tell(py);
+        logs::tell(py)?;
         return Ok(answer?);
     }
     whole(py, deadline, operation)
@@ -74,7 +74,7 @@ pub(crate) fn whole<T: Send + 'static>(
 ) -> Outcome<T> {
     if !is_main_thread(py)? {
         let answer = py.detach(|| operation(deadline));
-        logs::tell(py);
+        logs::tell(py)?;
         return Ok(answer?);
     }
     let (tell, mut told) = sync_channel(1);
@@ -86,7 +86,7 @@ pub(crate) fn whole<T: Send + 'static>(
     loop {
         let (answer, back) = py.detach(move || (told.recv_timeout(SLICE), told));
         told = back;
-        logs::tell(py);
+        logs::tell(py)?;
         match answer {
             Ok(answer) => return Ok(answer?),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,

@@ -198,9 +198,10 @@ def test_a_hundred_tasks_wait_at_once_each_with_its_own_request_and_context(fold
 
 
 def test_no_more_run_at_once_than_asked_for_and_the_prefetch_is_a_multiple(folder, client):
+    # Before it starts: a worker asks for more once half of its places are free.
+    late = [send(client, "wait_late", f"begun{n}") for n in range(8)]
     with run(folder, "-c", "2", "--prefetch-multiplier", "2") as worker:
         worker.ready()
-        late = [send(client, "wait_late", f"begun{n}") for n in range(8)]
         until(lambda: (folder / "begun0").exists() and (folder / "begun1").exists())
         until(lambda: waiting_in_queue(client) == 4)
         assert len(ask(client, "active")) == 2

@@ -242,9 +242,10 @@ def test_as_many_tasks_run_at_once_as_there_are_threads_each_with_its_own_reques
 
 
 def test_the_prefetch_is_the_multiplier_for_each_thread(folder, client):
+    # Before it starts: a worker asks for more once half of its places are free.
+    late = [send(client, "hold_late", f"begun{n}", "release") for n in range(8)]
     with Running(folder, "-P", "threads", "-c", "2", "--prefetch-multiplier", "2") as worker:
         worker.ready()
-        late = [send(client, "hold_late", f"begun{n}", "release") for n in range(8)]
         until(lambda: (folder / "begun0").exists() and (folder / "begun1").exists())
         until(lambda: waiting_in_queue(client) == 4)
         (folder / "release").touch()

@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check lint types contracts rust-lint rust-test python-test examples \
-        bench bench-eta bench-canvas versus interop faults peers matrix wheel wheel-test sdist-test docs docs-pages clean
+        bench bench-eta bench-canvas instructions versus interop faults fuzz faults-long steady peers matrix wheel wheel-test \
+        sdist-test docs docs-pages clean
 .NOTPARALLEL:
 
 export UV_PYTHON_DOWNLOADS := never
@@ -34,7 +35,7 @@ demo: build ## Start a worker on the embedded default, send tasks, watch them, s
 
 test: build peers lint types contracts rust-lint rust-test ## Every check there is.
 	$(call step,pytest: everything, on Redis, RabbitMQ and beside the real Celery)
-	python tools/services.py -- pytest tests
+	python tools/halves.py
 
 check: build lint types contracts ## The fast tier: lints, types, contracts, unit tests.
 	$(call step,cargo clippy)
@@ -50,6 +51,8 @@ lint: setup ## Formats, lints, spelling, workflows, lock files.
 	ruff format --check --quiet .
 	ruff check --quiet .
 	typos
+	$(call step,no two test files of one name: pytest imports them by it)
+	@[[ -z "$$(find tests -name 'test_*.py' -printf '%f\n' | sort | uniq -d | tee /dev/stderr)" ]]
 	$(call step,workflows and lock files)
 	zizmor --offline --quiet .github/workflows
 	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -79,24 +82,36 @@ rust-test: setup ## Rust tests, with Redis and RabbitMQ, and doc tests.
 peers: setup ## Environments of the other versions of Celery, for the interoperability tests.
 	@python tools/celery_versions.py
 
-python-test: build peers ## Python tests only.
-	python tools/services.py -- pytest tests
+python-test: build peers ## Python tests only, both halves at the same time: ARGS="-x -q".
+	python tools/halves.py $(ARGS)
 
 interop: build peers ## The whole of the interoperability tests with every version of Celery on every broker.
 	CELERIAC_TEST_INTEROP=all python tools/services.py -- pytest tests/interop
 
 faults: build ## Faults by chance while tasks run, and kills during random canvases (long).
 	CELERIAC_TEST_FAULTS=$${CELERIAC_TEST_FAULTS:-300} CELERIAC_TEST_KILLS=$${CELERIAC_TEST_KILLS:-200} \
-	python tools/services.py -- pytest -s tests/faults tests/canvas/test_kills.py $(ARGS)
+	python tools/services.py -- pytest -s tests/faults tests/worker/test_stopping_in_trouble.py tests/canvas/test_kills.py $(ARGS)
+
+faults-long: build ## 1,000 faults on three brokers at the same time, with tables: ARGS="--of celery --faults 100".
+	nice python tools/fault_run.py $(ARGS)
+
+steady: build ## Ten minutes of the same load on each broker, with kills: ARGS="-k redis", CELERIAC_TEST_STEADY_S=3600.
+	CELERIAC_TEST_STEADY_S=$${CELERIAC_TEST_STEADY_S:-600} pytest -s tests/faults/test_steady_load.py $(ARGS)
+
+fuzz: setup ## Coverage-guided fuzzing of everything that reads bytes: SECONDS=60 for each target (ARGS=url).
+	python tools/fuzz.py --seconds $(or $(SECONDS),60) $(ARGS)
 
 examples: build ## The examples only.
 	python tools/services.py -- pytest tests/examples
 
 bench: build ## Micro-benchmarks: criterion and pytest-benchmark.
 	cargo bench --locked -p celeriac-core
-	python tools/services.py -- pytest benches/python --benchmark-only
+	python tools/services.py -- pytest benches/python --benchmark-only $(ARGS)
 
-versus: build ## The same work on Celery and on celeriac, interleaved, as a table.
+instructions: ## Instructions of the core's hottest functions, compared with the stored: ARGS=--save.
+	python3 benches/rust/instructions.py $(ARGS)
+
+versus: build ## The same work on Celery, celeriac and bare clients, and every goal: ARGS="--page" (long), ARGS=--list.
 	python tools/services.py -- python benches/versus/run.py $(ARGS)
 
 bench-eta: build ## Tasks that wait for their eta: ARGS="far --broker sqlite --count 1000000".

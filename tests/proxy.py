@@ -18,7 +18,8 @@ PORTS = {"redis": 6379, "amqp": 5672}
 class Proxy:
     """Forwards bytes both ways to a server; after a cut, new connections pass again.
 
-    `watch` is called for each connection, and what it returns with all that the client sends.
+    `watch` is called for each connection, and what it returns with all that the client sends,
+    before the server has it.
     """
 
     def __init__(
@@ -81,8 +82,8 @@ class Proxy:
 def _forward(one: socket.socket, other: socket.socket, see: Callable[[bytes], None]) -> None:
     with contextlib.suppress(OSError):
         while data := one.recv(65_536):
-            other.sendall(data)
             see(data)
+            other.sendall(data)
     _shut(one)
     _shut(other)
 

@@ -7,6 +7,8 @@ Debian's package if need be) and stops it afterwards. The command finds them in
 host, and ``CELERIAC_TEST_POSTGRES``, a URL whose user may create databases. The PostgreSQL is
 always one of its own: nobody knows another's passwords. A server that cannot be had is a failure,
 never a skip.
+
+``--own`` before the ``--`` starts all of them anew, for tests that run beside others.
 """
 
 from __future__ import annotations
@@ -80,18 +82,21 @@ class Server:
             f"services: {self.package} is still missing"
         )
 
-    def wait_for(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def wait_for(
+        self, process: subprocess.Popen[bytes], port: int, patience_s: float = START_TIMEOUT_S
+    ) -> None:
         """Wait until a server that was just started answers.
 
         Args:
             process: Its process.
             port: Its port.
+            patience_s: How long it may take.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + patience_s
         while not self.answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 sys.exit(
-                    f"services: {self.package} did not answer on port {port} in {START_TIMEOUT_S} s"
+                    f"services: {self.package} did not answer on port {port} in {patience_s} s"
                 )
             time.sleep(0.05)
 
@@ -347,16 +352,19 @@ def main(arguments: list[str]) -> int:
     Returns:
         The command's exit code.
     """
-    if arguments[:1] != ["--"] or len(arguments) == 1:
-        sys.exit("usage: services.py -- COMMAND...")
-    with redis() as redis_url, rabbitmq() as amqp_url, postgresql() as postgres_url:
+    are_own = arguments[:1] == ["--own"]
+    command = arguments[are_own:]
+    if command[:1] != ["--"] or len(command) == 1:
+        sys.exit("usage: services.py [--own] -- COMMAND...")
+    redis_here, rabbitmq_here = (own_redis, own_rabbitmq) if are_own else (redis, rabbitmq)
+    with redis_here() as redis_url, rabbitmq_here() as amqp_url, postgresql() as postgres_url:
         urls = {
             "CELERIAC_TEST_REDIS": redis_url,
             "CELERIAC_TEST_AMQP": amqp_url,
             "CELERIAC_TEST_POSTGRES": postgres_url,
         }
         environment = {**os.environ, **urls}
-        return subprocess.run(arguments[1:], check=False, env=environment).returncode
+        return subprocess.run(command[1:], check=False, env=environment).returncode
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-COLOURS = {"celery": "#8a8a8a", "celeriac": "#2a7a3b"}
+from report.svg import COLOURS, document, line, short, span, text
+
 #: Phase, figure and heading of each column.
 COLUMNS = (
     ("send", "s", "sending, s"),
@@ -22,23 +23,16 @@ def drawn(rows: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(row["canvas"] for row in rows))
     width = LEFT + len(COLUMNS) * (WIDTH + GAP_X)
     height = TOP + len(names) * (HEIGHT + GAP_Y)
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-            ' font-family="sans-serif" font-size="11">'
-        ),
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        text(LEFT, 18, "Both axes are logarithmic; the dotted line is linear growth."),
-    ]
+    parts = [text(LEFT, 18, "Both axes are logarithmic; the dotted line is linear growth.")]
     for index, (side, colour) in enumerate(COLOURS.items()):
         parts.append(text(LEFT + 480 + 90 * index, 18, f"● {side}", colour))
-    for line, name in enumerate(names):
+    for number, name in enumerate(names):
         for column, (phase, key, head) in enumerate(COLUMNS):
-            x, y = LEFT + column * (WIDTH + GAP_X), TOP + line * (HEIGHT + GAP_Y)
+            x, y = LEFT + column * (WIDTH + GAP_X), TOP + number * (HEIGHT + GAP_Y)
             of_panel = [r for r in rows if r["canvas"] == name and r["phase"] == phase]
             parts += panel(of_panel, key, x, y)
             parts.append(text(x, y - 8, f"{name.replace('_', ' ')}: {head}"))
-    return "\n".join([*parts, "</svg>", ""])
+    return document(width, height, parts)
 
 
 def panel(rows: list[dict[str, Any]], key: str, left: int, top: int) -> list[str]:
@@ -51,7 +45,7 @@ def panel(rows: list[dict[str, Any]], key: str, left: int, top: int) -> list[str
         ]
         for side in COLOURS
     }
-    points = [point for line in lines.values() for point in line]
+    points = [point for found in lines.values() for point in found]
     if not points:
         return []
     (least_x, most_x), (least_y, most_y) = (span(values) for values in zip(*points, strict=True))
@@ -69,41 +63,19 @@ def panel(rows: list[dict[str, Any]], key: str, left: int, top: int) -> list[str
         text(left, top + HEIGHT + 14, short(least_x)),
         text(left + WIDTH, top + HEIGHT + 14, short(most_x), anchor="end"),
     ]
-    for side, line in lines.items():
-        if not line:
+    for side, found in lines.items():
+        if not found:
             continue
-        at = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in sorted(line)))
+        at = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in sorted(found)))
         parts.append(
             f'<polyline points="{at}" fill="none" stroke="{COLOURS[side]}" stroke-width="1.8"/>'
         )
         parts += [
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{COLOURS[side]}"/>'
-            for x, y in (place(*point) for point in line)
+            for x, y in (place(*point) for point in found)
         ]
     first_x, first_y = min(lines["celeriac"] or points)
     end = min(most_x, first_x * most_y / first_y)
-    (x1, y1), (x2, y2) = place(first_x, first_y), place(end, first_y * end / first_x)
-    parts.append(
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-        ' stroke="#c33" stroke-dasharray="2 4"/>'
-    )
+    linear = place(first_x, first_y), place(end, first_y * end / first_x)
+    parts.append(line(*linear, 'stroke="#c33" stroke-dasharray="2 4"'))
     return parts
-
-
-def span(values: tuple[float, ...]) -> tuple[float, float]:
-    """The ends of an axis."""
-    least, most = min(values), max(values)
-    return (least, most) if most > least else (least / 2, most * 2)
-
-
-def short(value: float) -> str:
-    """A number in few characters."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g}{unit}"
-    return f"{value:.2g}"
-
-
-def text(x: float, y: float, words: str, colour: str = "#222", *, anchor: str = "start") -> str:
-    """A piece of text."""
-    return f'<text x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}">{words}</text>'

@@ -21,8 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import page
 import redis
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # report: what the benches share
+import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,170 +1,203 @@
-"""The same work on Celery and on celeriac, interleaved in one run; medians and ratios.
+"""The same work on Celery, on celeriac and on bare clients, interleaved; every goal and its value.
 
-``make versus ARGS="--broker sqlite --rounds 5 --json figures.json"``
+``make versus`` measures every row of the table, ``make versus ARGS="--only publish,drain --rounds 5
+--quick 4"`` some of them with a quarter of the work, ``make versus ARGS=--list`` names them.
+``--page`` writes docs/performance/versus.md, its charts and its raw figures.
 
-With ``--broker sqlite`` celeriac works on its embedded queue, and Celery, which has none, stays on
-Redis. With ``--broker amqp`` both are on RabbitMQ, results on Redis; rows named (un)confirmed ask
-the same of both, elsewhere each has its default: celeriac confirms each message, Celery none.
-Ratios say how many times better celeriac is: more of what is counted in a second, less of what is
-counted in ms or MB.
+A row's sides take turns at being first. A ratio is taken within a round; what is shown is the
+median over the rounds with its ends. The databases 14 and 15 of the Redis are emptied.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
+import datetime
 import json
 import os
-import platform
-import statistics
+import shlex
+import subprocess
 import sys
+import time
+import traceback
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import workloads
-from workloads import Side
+import kombu
+import redis
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # report: what the benches share
+import page
+from report.machine import commit, machine
+from rows import table
+from surroundings import Missing, amqp_url, redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from goals import Row, Values
 
-Figures = dict[str, float]
-# Of both packages; the other one shows what larger batches give.
-DEFAULT_MULTIPLIER = 4
-MORE_IS_BETTER = {"per_s"}
+PACKAGES = ("celeriac", "celery", "kombu", "redis", "tarsk-redis", "dramatiq", "huey")
 
 
-def measurements(quick: int) -> dict[str, Callable[[Side], Figures]]:
-    """Every measurement by the name it has in the table; `quick` divides the work."""
-    publish, drain, calls = 2000 // quick, 2000 // quick, 400 // quick
+class Run:
+    """Everything that is measured, as it comes."""
+
+    def __init__(self, rows: list[Row], rounds: int, quick: float) -> None:
+        self.rows, self.rounds, self.quick = rows, rounds, quick
+        self.values: dict[str, Values] = {
+            row.name: defaultdict(lambda: defaultdict(list)) for row in rows
+        }
+        #: Why a side has no figures.
+        self.trouble: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def go(self) -> None:
+        """Measure all rounds."""
+        for number in range(self.rounds):
+            for row in self.rows:
+                if row.rounds is None or number < row.rounds:
+                    self.round(row, number)
+
+    def round(self, row: Row, number: int) -> None:
+        """Measure all sides of a row once, beginning with another one each time."""
+        sides = list(row.sides)
+        first = number % len(sides)
+        for side in sides[first:] + sides[:first]:
+            began_s = time.perf_counter()
+            self.side(row, side)
+            taken_s = time.perf_counter() - began_s
+            say(f"round {number + 1}/{self.rounds}: {row.name}: {side} ({taken_s:.1f} s)")
+
+    def side(self, row: Row, side: str) -> None:
+        """Measure one side of a row once."""
+        if side in self.trouble[row.name]:
+            return
+        try:
+            found = row.sides[side]()
+        except Missing as exc:
+            self.trouble[row.name][side] = f"missing: {exc}"
+        except Exception as exc:  # noqa: BLE001 - the other rows are measured all the same
+            say(traceback.format_exc())
+            self.trouble[row.name][side] = f"failed: {type(exc).__name__}: {exc}"[:600]
+        else:
+            for figure, value in found.items():
+                self.values[row.name][side][figure].append(value)
+
+    def reported(self) -> list[dict[str, Any]]:
+        """The rows as JSON carries them."""
+        return [
+            {
+                "name": row.name,
+                "what": row.what,
+                "sides": list(row.sides),
+                "values": self.values[row.name],
+                "trouble": self.trouble[row.name],
+                "goals": [
+                    {
+                        "asked": goal.asked(),
+                        "unit": goal.unit,
+                        "figure": goal.figure,
+                        "found": goal.found(self.values[row.name]),
+                    }
+                    for goal in row.goals
+                ],
+                "rounds": min(self.rounds, row.rounds or self.rounds),
+                "quick": self.quick,
+                "commit": commit(),
+            }
+            for row in self.rows
+        ]
+
+
+def servers() -> dict[str, str]:
+    """The versions of the servers."""
+    with redis.Redis.from_url(redis_url("celeriac")) as client:
+        found = {"Redis": client.info("server")["redis_version"]}
+    with kombu.Connection(amqp_url()) as connection:
+        connection.connect()
+        properties = connection.connection.server_properties
+    return {**found, properties["product"]: properties["version"]}
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """Measure what was asked for."""
+    wanted = given.only.split(",")
+    rows = [row for row in table(given.quick) if any(one in row.name for one in wanted)]
+    if not rows:
+        sys.exit(f"versus: no row is called {given.only!r}; --list names them")
+    run = Run(rows, given.rounds, given.quick)
+    started_s, load = time.monotonic(), os.getloadavg()[0]
+    try:
+        run.go()
+    except KeyboardInterrupt:
+        say("interrupted: what was measured until here is reported")
     return {
-        "import and app": workloads.importing,
-        "publish, plain delay()": lambda side: workloads.publishing(side, "publish", publish),
-        "publish, ignored result": lambda side: workloads.publishing(
-            side, "publish_ignored", publish
-        ),
-        "publish, loop on one connection": lambda side: workloads.publishing(
-            side, "publish_in_a_loop", publish * 2
-        ),
-        **{
-            f"drain, {pool}{', ignored' * (not results)}, prefetch x{multiplier}": partial(
-                workloads.draining,
-                pool=pool,
-                count=drain * (4 if multiplier > DEFAULT_MULTIPLIER else 1),
-                results=results,
-                multiplier=multiplier,
-            )
-            for multiplier in (DEFAULT_MULTIPLIER, 64)
-            for pool in ("solo", "prefork", "threads")
-            for results in (True, False)
-        },
-        "delay().get(), prefork 2": lambda side: workloads.answering(side, "prefork", calls),
-        "memory, prefork 2": lambda side: workloads.remembering(side, 1000 // quick),
+        "command": f"make versus ARGS={shlex.quote(shlex.join(sys.argv[1:]))}",
+        "finished": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "taken_min": round((time.monotonic() - started_s) / 60, 1),
+        "load_before": round(load, 1),
+        "machine": {**machine(*PACKAGES), "servers": servers(), "commit": commit()},
+        "compiler": rustc(),
+        "rows": run.reported(),
     }
 
 
-def confirming(quick: int) -> dict[str, Callable[[Side], Figures]]:
-    """Publishing where both confirm each message, and where neither does."""
-    count = 1000 // quick
-    return {
-        f"publish, {name}, {'confirmed' if confirms else 'unconfirmed'}": partial(
-            workloads.publishing, workload=workload, count=count, confirms=confirms
-        )
-        for confirms in (True, False)
-        for name, workload in (("delay()", "publish_ignored"), ("loop", "publish_in_a_loop"))
-    }
+def rustc() -> str:
+    """The compiler of the core."""
+    done = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
-def measured(chosen: dict[str, Callable[[Side], Figures]], sides: list[Side], rounds: int):
-    """Run everything `rounds` times, the two sides taking turns at being first.
-
-    Returns:
-        ``{(measurement, figure): {flavour: [values]}}``.
-    """
-    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for number in range(rounds):
-        for name, measure in chosen.items():
-            for side in sides if number % 2 == 0 else sides[::-1]:
-                print(f"round {number + 1}/{rounds}: {name}: {side.flavour}", file=sys.stderr)
-                for figure, value in measure(side).items():
-                    found[name, figure][side.flavour].append(value)
-    return found
+def merged(report: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Keep the rows of an earlier report that were not measured again."""
+    if not file.exists():
+        return report
+    earlier = {row["name"]: row for row in json.loads(file.read_text())["rows"]}
+    earlier.update((row["name"], row) for row in report["rows"])
+    order = {row.name: number for number, row in enumerate(table(1))}
+    rows = [row for name, row in earlier.items() if name in order]
+    return {**report, "rows": sorted(rows, key=lambda row: order[row["name"]])}
 
 
-def row(name: str, figure: str, values: dict[str, list[float]]) -> dict[str, object]:
-    """Medians, spreads and the ratio of one figure."""
-    theirs, ours = (statistics.median(values[flavour]) for flavour in ("celery", "celeriac"))
-    return {
-        "workload": name,
-        "figure": figure,
-        "celery": theirs,
-        "celeriac": ours,
-        "ratio": ours / theirs if figure in MORE_IS_BETTER else theirs / ours,
-        "spread": {flavour: [min(all_), max(all_)] for flavour, all_ in values.items()},
-    }
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured with."""
-    versions = {name: importlib.metadata.version(name) for name in ("celery", "kombu", "celeriac")}
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "versions": versions,
-    }
-
-
-def table(rows: list[dict[str, object]]) -> str:
-    """The rows as text."""
-    lines = [f"{'workload':34} {'figure':7} {'celery':>10} {'celeriac':>10} {'ratio':>7}"]
-    for one in rows:
-        numbers = f"{one['celery']:10.2f} {one['celeriac']:10.2f} {one['ratio']:6.1f}x"
-        lines.append(f"{one['workload']:34} {one['figure']:7} {numbers}")
-    return "\n".join(lines)
+def say(words: str) -> None:
+    """Tell how far we are."""
+    print(words, file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--broker", choices=["redis", "sqlite", "amqp"], default="redis")
+    parser.add_argument("--only", default="", help="rows whose name contains this; commas between")
+    parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", type=int, default=1, help="divide the work by this")
-    parser.add_argument("--only", default="", help="measurements whose name contains this")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--quick", type=float, default=1.0, help="divide the work by this")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--keep", action="store_true", help="keep the file's other rows")
+    parser.add_argument("--page", action="store_true", help="write the documentation's page")
+    parser.add_argument("--read", type=Path, help="figures of an earlier run, instead of a new one")
     return parser.parse_args()
 
 
-def main() -> None:
-    """Measure and report."""
+def main() -> int:
+    """Measure and report.
+
+    Returns:
+        1 where something failed; a goal that is missed is no failure.
+    """
     given = arguments()
-    server = os.environ.get("CELERIAC_TEST_REDIS", "redis://127.0.0.1:6379")
-    rabbitmq = os.environ.get("CELERIAC_TEST_AMQP", "amqp://guest:guest@127.0.0.1:5672//")
-    sides = {
-        "redis": [Side("celery", f"{server}/14", 1), Side("celeriac", f"{server}/15", 8)],
-        "sqlite": [
-            Side("celery", f"{server}/14", 1),
-            Side("celeriac", "sqlite:///{folder}/queue.db", 8),
-        ],
-        "amqp": [
-            Side("celery", rabbitmq, 1, results=f"{server}/14"),
-            Side("celeriac", rabbitmq, 4, results=f"{server}/15"),
-        ],
-    }[given.broker]
-    every = measurements(given.quick)
-    if given.broker == "amqp":
-        every |= confirming(given.quick)
-    chosen = {name: measure for name, measure in every.items() if given.only in name}
-    rows = [row(*key, values) for key, values in measured(chosen, sides, given.rounds).items()]
-    theirs = "amqp" if given.broker == "amqp" else "redis"
-    print(f"celery on {theirs}, celeriac on {given.broker}; medians of {given.rounds} rounds")
-    print(json.dumps(machine()))
-    print(table(rows))
-    if given.json:
-        report = {"machine": machine(), "broker": given.broker, "rows": rows}
-        given.json.write_text(json.dumps(report, indent=1) + "\n")
+    if given.list:
+        print("\n".join(f"{row.name:40} {row.what}" for row in table(1)))
+        return 0
+    report = json.loads(given.read.read_text()) if given.read else measured(given)
+    if given.keep:
+        report = merged(report, given.json or page.RAW)
+    for file in filter(None, (given.json, page.RAW if given.page else None)):
+        file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    print(page.text(report))
+    if given.page:
+        page.write(report)
+    return int(
+        any(why.startswith("failed") for row in report["rows"] for why in row["trouble"].values())
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

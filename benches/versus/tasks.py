@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 flavour = importlib.import_module(os.environ["VERSUS_FLAVOUR"])
+signals = importlib.import_module(f"{flavour.__name__}.signals")
 
 app = flavour.Celery(
     "versus", broker=os.environ["VERSUS_BROKER"], backend=os.environ["VERSUS_BACKEND"]
@@ -26,11 +27,23 @@ def add(x, y):
 
 
 @app.task(ignore_result=True)
+def forget(x, y):
+    return x + y
+
+
+@app.task(ignore_result=True)
+def swallow(text):
+    return len(text)
+
+
+@app.task(ignore_result=True)
 def stamp(path):
     """Write down when this ran."""
     Path(path).write_text(repr(time.time()))
 
 
-@app.task(ignore_result=True)
-def forget(x, y):
-    return x + y
+@signals.worker_ready.connect
+def ready(**_):
+    """Write down when the worker was ready; each of several adds a line."""
+    with Path(os.environ["VERSUS_READY"]).open("a") as file:
+        file.write(f"{time.time()!r}\n")

@@ -1,29 +1,14 @@
-"""One measurement each: start what it needs, measure, clean up, return figures."""
+"""One measurement each of Celery and celeriac: start what it needs, measure, clean up."""
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import kombu
-import redis
+from process_tree import cpu_s, forget_peak, peak_mb, pss_mb, wakeups
+from surroundings import DEADLINE_S, Figures, Settings, Side, prepared
 
-from process_tree import pss_mb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-HERE = Path(__file__).resolve().parent
-DEADLINE_S = 180.0
 IMPORT = """
 import time
 started_s = time.perf_counter()
@@ -31,157 +16,101 @@ import {0}
 {0}.Celery("x", broker="{1}", backend="{1}")
 print(time.perf_counter() - started_s)
 """
+#: How long an idle worker is left alone before it is looked at, and how long it is looked at.
+SETTLE_S, LOOK_S = 3.0, 10.0
 
 
-@dataclass(frozen=True)
-class Side:
-    """One of the two: the package, where its messages go, and how much work it gets."""
-
-    flavour: str
-    url: str
-    scale: int
-    #: Where results go, when not to the broker.
-    results: str = ""
+def publishing(side: Side, workload: str, seconds: float, settings: Settings) -> Figures:
+    """Messages a second, nobody consuming; processor time of each in the producer."""
+    with prepared(side, settings) as this:
+        return this.produce(workload, seconds)
 
 
-@dataclass
-class Round:
-    """One measurement's surroundings."""
-
-    side: Side
-    environment: dict[str, str]
-    folder: Path
-
-    def produce(self, workload: str, count: int) -> dict[str, float]:
-        """Run a workload of producer.py."""
-        command = [sys.executable, str(HERE / "producer.py"), workload, str(count)]
-        finished = subprocess.run(
-            command,
-            env=self.environment,
-            cwd=HERE,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        if finished.returncode:
-            raise RuntimeError(f"{self.side.flavour} failed in {workload}:\n{finished.stderr}")
-        figures: dict[str, float] = json.loads(finished.stdout)
-        return figures
-
-    @contextmanager
-    def worker(self, pool: str, multiplier: int = 4) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker on this round's queue."""
-        options = ["-P", pool, *([] if pool == "solo" else ["-c", "2"])]
-        options += ["--prefetch-multiplier", str(multiplier)]
-        command = [
-            sys.executable,
-            "-m",
-            self.side.flavour,
-            "-A",
-            "tasks",
-            "worker",
-            "-l",
-            "WARNING",
-        ]
-        with (self.folder / "worker.log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, *options], env=self.environment, cwd=HERE, stdout=log, stderr=log
-            )
-            try:
-                yield process
-            finally:
-                process.terminate()
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-
-    def wait_for(self, path: Path) -> float:
-        """Wait until a stamp is written.
-
-        Returns:
-            The time it holds.
-        """
-        give_up_s = time.monotonic() + DEADLINE_S
-        while not (path.exists() and path.stat().st_size):
-            if time.monotonic() > give_up_s:
-                log = (self.folder / "worker.log").read_text()
-                raise TimeoutError(f"{self.side.flavour} did not finish:\n{log}")
-            time.sleep(0.02)
-        return float(path.read_text())
-
-
-@contextmanager
-def prepared(side: Side, *, results: bool = True, confirms: bool | None = None) -> Iterator[Round]:
-    """A clean folder, database and queue for one measurement."""
-    with tempfile.TemporaryDirectory(prefix="versus-") as name:
-        folder = Path(name)
-        url = side.url.format(folder=folder)
-        store = side.results or url
-        queue = f"versus-{uuid.uuid4().hex[:8]}"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("CELER")}
-        environment = {
-            **kept,
-            "VERSUS_FLAVOUR": side.flavour,
-            "VERSUS_BROKER": url,
-            "VERSUS_BACKEND": store,
-            "VERSUS_QUEUE": queue,
-            "VERSUS_CONFIRMS": {None: "", True: "yes", False: "no"}[confirms],
-            "VERSUS_RESULTS": "yes" if results else "no",
-            "VERSUS_STAMPS": os.pathsep.join([str(folder / "first"), str(folder / "last")]),
-        }
-        if store.startswith("redis"):
-            redis.Redis.from_url(store).flushdb()
-        yield Round(side, environment, folder)
-        if store.startswith("redis"):
-            redis.Redis.from_url(store).flushdb()
-        if url.startswith("amqp"):
-            with kombu.Connection(url) as connection, connection.channel() as channel:
-                channel.queue_delete(queue)
-                channel.exchange_delete(queue)
-
-
-def publishing(
-    side: Side, workload: str, count: int, *, confirms: bool | None = None
-) -> dict[str, float]:
-    """Messages a second, nobody consuming."""
-    with prepared(side, confirms=confirms) as this:
-        return this.produce(workload, count * side.scale)
-
-
-def draining(
-    side: Side, pool: str, count: int, *, results: bool, multiplier: int
-) -> dict[str, float]:
+def draining(side: Side, pool: str, count: int, settings: Settings, *options: str) -> Figures:
     """Tasks a second that a worker takes from a full queue."""
-    with prepared(side, results=results) as this:
-        this.produce("fill", count * side.scale)
-        with this.worker(pool, multiplier):
-            last_s = this.wait_for(this.folder / "last")
-            first_s = this.wait_for(this.folder / "first")
-    return {"per_s": count * side.scale / (last_s - first_s)}
+    with prepared(side, settings) as this:
+        this.produce("fill", count)
+        level = "WARNING"
+        if "--logfile" in options:
+            level, options = "INFO", (*options, str(this.folder / "tasks.log"))
+        this.start_worker(pool, *options, level=level)
+        last_s, first_s = this.stamped("last"), this.stamped("first")
+    return {"per_s": count / (last_s - first_s)}
 
 
-def answering(side: Side, pool: str, count: int) -> dict[str, float]:
+def answering(side: Side, pool: str, seconds: float) -> Figures:
     """Milliseconds of `delay().get()`."""
-    with prepared(side) as this, this.worker(pool):
-        return this.produce("latency", count)
+    with prepared(side) as this:
+        this.ready_worker(pool)
+        return this.produce("latency", seconds)
 
 
-def remembering(side: Side, count: int) -> dict[str, float]:
-    """Memory of a worker with two children that has done some work."""
+def remembering(side: Side, pool: str, count: int) -> Figures:
+    """Memory of a worker that has done some work."""
     with prepared(side) as this:
         this.produce("fill", count)
-        with this.worker("prefork") as process:
-            this.wait_for(this.folder / "last")
-            return {"pss_mb": pss_mb(process.pid)}
+        worker = this.start_worker(pool)
+        this.stamped("last")
+        return {"pss_mb": pss_mb(worker.pid)}
 
 
-def importing(side: Side) -> dict[str, float]:
-    """Seconds to import the package and make an application, in a fresh interpreter."""
+def importing(side: Side, times: int) -> Figures:
+    """The least time to import the package and make an application, in fresh interpreters."""
     code = IMPORT.format(side.flavour, "redis://127.0.0.1/15")
-    finished = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=DEADLINE_S
-    )
-    return {"ms": float(finished.stdout) * 1000}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+            timeout=DEADLINE_S,
+        ).stdout
+        for _ in range(times)
+    ]  # fmt: skip
+    return {"import_ms": min(float(one) for one in found) * 1000}
+
+
+def first_message(side: Side, times: int) -> Figures:
+    """The least time of a process's first `delay()`."""
+    with prepared(side) as this:
+        return {"first_ms": min(this.produce("first", 0)["first_ms"] for _ in range(times))}
+
+
+def starting(side: Side, pool: str, times: int) -> Figures:
+    """The least time from the start of a worker's process until it is ready."""
+    taken_ms = []
+    for _ in range(times):
+        with prepared(side) as this:
+            started_s = time.time()
+            this.ready_worker(pool)
+            taken_ms.append((this.ready_times()[0] - started_s) * 1000)
+    return {"ready_ms": min(taken_ms)}
+
+
+def carrying(side: Side, size: int, count: int, seconds: float) -> Figures:
+    """Publishing and executing tasks with a large argument, solo."""
+    settings = Settings(results=False, payload_bytes=size)
+    with prepared(side, settings) as this:
+        found = this.produce("payload", seconds)
+    with prepared(side, settings) as this:
+        worker = this.ready_worker("solo")
+        before_mb = forget_peak(worker.pid)
+        this.produce("fill", 1)
+        this.stamped("last")
+        copies = (peak_mb(worker.pid) - before_mb) * 1e6 / size
+    drained = draining(side, "solo", count, settings)
+    figures = {"sent_per_s": found["per_s"], "run_per_s": drained["per_s"]}
+    if "bodies" in found:
+        figures |= {"sent_bodies": found["bodies"], "run_bodies": copies}
+    return figures
+
+
+def idling(side: Side, pool: str) -> Figures:
+    """Processor time and wake-ups of a worker that has nothing to do."""
+    with prepared(side) as this:
+        worker = this.ready_worker(pool)
+        time.sleep(SETTLE_S)
+        started_s, spent_s, woken = time.perf_counter(), cpu_s(worker.pid), wakeups(worker.pid)
+        time.sleep(LOOK_S)
+        taken_s = time.perf_counter() - started_s
+        return {
+            "cpu_percent": (cpu_s(worker.pid) - spent_s) / taken_s * 100,
+            "wakeups_per_s": (wakeups(worker.pid) - woken) / taken_s,
+        }

@@ -6,8 +6,9 @@ uses. Their types are in `__init__.pyi`.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+TYPE_CHECKING = False  # `typing` takes as long to import as Python to start
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Where each name is; its own name there, unless a second one is given.
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -33,6 +34,8 @@ __all__ = list({**_PLACES, **_CURRENT})  # pyright: ignore[reportUnsupportedDund
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415 - see above
+
     if name in _PLACES:
         module, *other = _PLACES[name]
         found = getattr(import_module(module), *(other or [name]))

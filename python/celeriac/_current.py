@@ -22,16 +22,30 @@ class LocalStack:
 
     def __init__(self) -> None:
         # Never changed in place: contexts that were copied share the tuple.
-        self._items: ContextVar[tuple[Any, ...]] = ContextVar("celeriac_stack", default=())
+        self.items: ContextVar[tuple[Any, ...]] = ContextVar("celeriac_stack", default=())
 
     @property
     def stack(self) -> list[Any]:
         """A copy of the stack, the top last."""
-        return list(self._items.get())
+        return list(self.items.get())
 
     def push(self, item: Any) -> None:
         """Put an item on top."""
-        self._items.set((*self._items.get(), item))
+        self.items.set((*self.items.get(), item))
+
+    def enter(self, item: Any) -> tuple[Any, ...]:
+        """Put an item on top.
+
+        Returns:
+            What `leave` takes to end it, with all that was pushed above.
+        """
+        before = self.items.get()
+        self.items.set((*before, item))
+        return before
+
+    def leave(self, before: tuple[Any, ...]) -> None:
+        """Make the stack as it was."""
+        self.items.set(before)
 
     def pop(self) -> Any:
         """Take the top item off.
@@ -39,20 +53,20 @@ class LocalStack:
         Returns:
             The item; None where the stack is empty.
         """
-        items = self._items.get()
+        items = self.items.get()
         if not items:
             return None
-        self._items.set(items[:-1])
+        self.items.set(items[:-1])
         return items[-1]
 
     @property
     def top(self) -> Any:
         """The top item; None where the stack is empty."""
-        items = self._items.get()
+        items = self.items.get()
         return items[-1] if items else None
 
     def __len__(self) -> int:
-        return len(self._items.get())
+        return len(self.items.get())
 
 
 class _ThreadState(threading.local):
@@ -63,6 +77,8 @@ class _ThreadState(threading.local):
 default_app: App | None = None
 _tls = _ThreadState()
 _task_stack = LocalStack()
+#: The tasks that run here, the innermost last: a look at it costs less than a call.
+running_tasks = _task_stack.items
 _join_will_block = False
 _apps: weakref.WeakSet[Any] = weakref.WeakSet()
 _finalizers: set[Callable[[Any], Any]] = set()
@@ -172,6 +188,20 @@ def pop_task() -> TaskLike | None:
     """
     task: TaskLike | None = _task_stack.pop()
     return task
+
+
+def enter_task(obj: TaskLike) -> tuple[Any, ...]:
+    """Make `obj` the current task here.
+
+    Returns:
+        What `leave_task` takes to end it.
+    """
+    return _task_stack.enter(obj)
+
+
+def leave_task(before: tuple[Any, ...]) -> None:
+    """End the current task, and those that it has left behind."""
+    _task_stack.leave(before)
 
 
 def get_current_task() -> TaskLike | None:

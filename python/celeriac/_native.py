@@ -22,6 +22,7 @@ if _core.__version__ != BUILT_FOR:
     raise ImportError(message, name="celeriac._core")
 
 from celeriac._core import (  # noqa: E402 - after the check, which explains what is missing
+    Aside,
     Bell,
     ChildChannel,
     ChildEvent,
@@ -31,6 +32,7 @@ from celeriac._core import (  # noqa: E402 - after the check, which explains wha
     Intake,
     Job,
     Mailbox,
+    PlainCalls,
     Publisher,
     ResultStore,
     Subscription,
@@ -49,15 +51,20 @@ from celeriac._core import (  # noqa: E402 - after the check, which explains wha
     encode_json,
     encode_msgpack,
     envelope_of_parts,
+    expire_shortcuts,
+    has_logs,
+    new_id,
     options_without_effect,
     parse_iso_ms,
     redacted,
     safe_repr,
     set_json_hooks,
+    shortcut_era,
     take_logs,
 )
 
 __all__ = [
+    "Aside",
     "Bell",
     "ChildChannel",
     "ChildEvent",
@@ -67,6 +74,7 @@ __all__ = [
     "Intake",
     "Job",
     "Mailbox",
+    "PlainCalls",
     "Publisher",
     "ResultStore",
     "Subscription",
@@ -85,10 +93,14 @@ __all__ = [
     "encode_json",
     "encode_msgpack",
     "envelope_of_parts",
+    "expire_shortcuts",
+    "has_logs",
+    "new_id",
     "options_without_effect",
     "parse_iso_ms",
     "redacted",
     "safe_repr",
     "set_json_hooks",
+    "shortcut_era",
     "take_logs",
 ]

@@ -17,6 +17,7 @@ from celeriac import _native
 from celeriac.exceptions import OperationalError
 from celeriac.green import cooperative
 from celeriac.retry import delays_s, retried_errors
+from celeriac.rustlogs import drain_rust_logs
 from celeriac.settings.servers import in_order, url_list
 from celeriac.settings.tls import tls_options
 
@@ -31,6 +32,7 @@ CELERY_DEFAULT_URL = "amqp://localhost"
 PATH_VARIABLE = "CELERIAC_DB"
 FILE_NAME = "celeriac.db"
 CLOSE_WAIT_S = 5.0
+_SLEEP_SLICE_S = 1.0
 
 
 # Where to ----------------------------------------------------------------------------------------
@@ -187,6 +189,8 @@ _publishers: dict[tuple[str, str], _native.Publisher] = {}
 _of_app: weakref.WeakKeyDictionary[Any, tuple[Any, _native.Publisher]] = weakref.WeakKeyDictionary()
 # What a fork inherited is kept, and never touched: closing it would write to the parent's sockets.
 _inherited: list[Any] = []
+# What was handed over to them is accounted for when the process ends.
+_windows: weakref.WeakSet[Any] = weakref.WeakSet()
 _announced: set[str] = set()
 _URL_VARIABLES = (
     "CELERY_BROKER_URL",
@@ -194,6 +198,11 @@ _URL_VARIABLES = (
     "CELERY_RESULT_BACKEND",
     PATH_VARIABLE,
 )
+# What `os.environ` looks up after it has encoded the name, which is ten times as long as the look:
+# they are looked at before each message.
+_environ_data: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
+_encode = getattr(os.environ, "encodekey", str) if _environ_data is not os.environ else str
+_URL_KEYS = tuple(_encode(name) for name in _URL_VARIABLES)
 
 
 def publisher(app: App) -> _native.Publisher:
@@ -205,8 +214,9 @@ def publisher(app: App) -> _native.Publisher:
     Returns:
         The publisher. No I/O happens before it is used.
     """
-    environ = os.environ
-    state = (app.conf.version, *[environ.get(name) for name in _URL_VARIABLES])
+    raw = _environ_data
+    first, second, third, fourth = _URL_KEYS
+    state = (app.conf.version, raw.get(first), raw.get(second), raw.get(third), raw.get(fourth))
     known = _of_app.get(app)
     if known is not None and known[0] == state:
         return known[1]
@@ -276,12 +286,19 @@ def _announce(app: App) -> None:
         logger.warning("%s", line)
 
 
+def _sleep(wait_s: float) -> None:
+    # In slices: a signal that comes just before a sleep begins is not noticed before it ends.
+    ends_s = time.monotonic() + wait_s
+    while (left_s := ends_s - time.monotonic()) > 0:
+        time.sleep(min(left_s, _SLEEP_SLICE_S))
+
+
 def publish_with_retries(
     send: Callable[[], Any],
     policy: Mapping[str, Any] | None,
     *,
     retry: bool,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = _sleep,
 ) -> Any:
     """Call `send` until it succeeds or the policy is used up.
 
@@ -332,6 +349,21 @@ def close_all(wait_s: float = CLOSE_WAIT_S) -> None:
             open_one.close(wait_s)
         except OperationalError as exc:  # noqa: PERF203 - each is closed, whatever another does
             logger.error("Not everything was sent to %s: %s", _native.redacted(url), exc)  # noqa: TRY400
+    for window in list(_windows):
+        try:
+            window.flush(0.0)
+        except OperationalError as exc:  # noqa: PERF203
+            logger.error("The process ends: %s", exc)  # noqa: TRY400 - says which, by task id
+    drain_rust_logs()
+
+
+def account_for(window: Any) -> None:
+    """Say when the process ends what a window could not get confirmed.
+
+    Args:
+        window: Something with a `flush(wait_s)` that raises what was not confirmed.
+    """
+    _windows.add(window)
 
 
 def give_up(inherited: Any) -> None:
@@ -346,9 +378,11 @@ def give_up(inherited: Any) -> None:
 def _forked() -> None:
     global _lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
     _lock = threading.Lock()
+    _native.expire_shortcuts()
     _inherited.append((dict(_publishers), dict(_of_app)))
     _publishers.clear()
     _of_app.clear()
+    _windows.clear()
     _native.after_fork_in_child()
 
 

@@ -78,7 +78,8 @@ def build(common: Common, call: Mapping[str, Any], args: Any, kwargs: Any) -> Ta
         timelimit=list(call.get("timelimit", common.timelimit)),
         root_id=call.get("root_id") or task_id,
         parent_id=call.get("parent_id"),
-        argsrepr=_shown(call, "argsrepr", args, common),
+        # Compat: Celery shows whatever is empty as an empty tuple (`args or ()`).
+        argsrepr=_shown(call, "argsrepr", args or (), common),
         kwargsrepr=_shown(call, "kwargsrepr", kwargs, common),
         origin=call.get("origin") or common.origin,
         ignore_result=call.get("ignore_result", common.ignore_result),
@@ -140,6 +141,23 @@ def _with_rest(callbacks: Any, chain: Any) -> Any:
             step["options"] = options
         following = step
     return callbacks if following is None else [*(callbacks or ()), following]
+
+
+def shown_arguments(
+    common: Common, call: Mapping[str, Any], args: Any, kwargs: Any
+) -> tuple[str, str]:
+    """Show the arguments of a call for people.
+
+    Args:
+        common: As for `build`.
+        call: As for `build`.
+        args: The task's arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        The headers ``argsrepr`` and ``kwargsrepr``.
+    """
+    return _shown(call, "argsrepr", args, common), _shown(call, "kwargsrepr", kwargs, common)
 
 
 def _shown(call: Mapping[str, Any], key: str, value: Any, common: Common) -> str:

@@ -2,9 +2,9 @@
 
 import logging
 
-from celeriac._native import take_logs
+from celeriac._native import has_logs, take_logs
 
-__all__ = ("drain_rust_logs",)
+__all__ = ("drain_rust_logs", "has_logs")
 
 _MAX_LINES = 256
 

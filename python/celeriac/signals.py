@@ -30,6 +30,8 @@ class Signal:
 
     #: The receivers: (key, receiver or weak reference) pairs; None before the first.
     receivers: list[tuple[_Key, Any]] | None = None
+    #: Called when there are others, for who does not want to look at each call.
+    on_change: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -42,6 +44,11 @@ class Signal:
         self.use_caching = use_caching
         self.receivers = []
         self.lock = threading.RLock()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name == "receivers" and self.on_change is not None:
+            self.on_change()
 
     def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Add a receiver; also a decorator, with or without arguments.

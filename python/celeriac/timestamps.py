@@ -7,6 +7,7 @@ Source:
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
@@ -230,3 +231,25 @@ def humanize_seconds(
             count = secs / length
             return f"{prefix}{sep}{count:.2f} {unit}{'s' if count > 1 else ''}"
     return f"{prefix}{sep}{secs:.2f} seconds" if microseconds and secs > 0 else now
+
+
+def utcoffset() -> float:
+    """Say how far local time is behind UTC now, as events carry it.
+
+    Returns:
+        Hours, negative east of Greenwich.
+    """
+    return (time.altzone if time.localtime().tm_isdst else time.timezone) / 3600
+
+
+def adjust_timestamp(timestamp: float, offset_h: float) -> float:
+    """Move the time of somebody else's event as Celery's receivers do.
+
+    Args:
+        timestamp: Its seconds since 1970.
+        offset_h: Its sender's `utcoffset`.
+
+    Returns:
+        The same with the difference of both zones added.
+    """
+    return timestamp - (offset_h - utcoffset()) * 3600

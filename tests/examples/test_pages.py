@@ -21,7 +21,14 @@ sys.path.insert(0, str(ROOT / "examples"))
 from worker_process import WorkerProcess  # noqa: E402 - beside the examples
 
 #: The pages, and how many programs each has at least: a page that is read wrongly has none.
-PAGES = {"asyncio": 4, "calling-tasks": 20, "canvas": 8, "serializers": 4, "workers": 2}
+PAGES = {
+    "asyncio": 4,
+    "calling-tasks": 20,
+    "canvas": 8,
+    "events": 1,
+    "serializers": 4,
+    "workers": 2,
+}
 BLOCK = re.compile(r'^```(\w+)(?: title="([\w.]+)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from journal import Note
     from misfortune import Fault
@@ -27,6 +27,7 @@ class Verdict:
         unsent: How many publishers reported as not confirmed, or were killed with.
         executed: How many were started at least once.
         lost: Confirmed, and never started; of those acknowledged late, never done.
+        unfinished: Confirmed and started, and never done.
         phantoms: Executed, and never sent.
         twice: How many were started more than once.
         unexplained: Of those, the ones that no fault explains.
@@ -35,24 +36,45 @@ class Verdict:
     sent: int = 0
     unsent: int = 0
     executed: int = 0
+    unfinished: int = 0
     lost: list[str] = field(default_factory=list)
     phantoms: list[str] = field(default_factory=list)
     twice: int = 0
     unexplained: list[str] = field(default_factory=list)
 
 
-def is_late(task: str) -> bool:
-    """Whether a task is acknowledged late."""
-    return int(task.rpartition(".")[2]) % 3 != 0
+def missing(
+    confirmed: Iterable[str], executed: Iterable[Note], is_late: Callable[[str], bool]
+) -> list[str]:
+    """What was confirmed and does not count as executed.
+
+    Args:
+        confirmed: Ids of tasks.
+        executed: The workers' journal.
+        is_late: Whether a task is acknowledged late.
+
+    Returns:
+        Those never done; of those acknowledged early, never started.
+    """
+    counted = {
+        note.task for note in executed if note.what == ("done" if is_late(note.task) else "start")
+    }
+    return sorted(set(confirmed) - counted)
 
 
-def judge(sent: Sequence[Note], executed: Sequence[Note], faults: Sequence[Fault]) -> Verdict:
+def judge(
+    sent: Sequence[Note],
+    executed: Sequence[Note],
+    faults: Sequence[Fault],
+    is_late: Callable[[str], bool],
+) -> Verdict:
     """Compare the journals.
 
     Args:
         sent: The publishers' journal.
         executed: The workers'.
         faults: What went wrong.
+        is_late: Whether a task is acknowledged late.
 
     Returns:
         The findings.
@@ -66,11 +88,10 @@ def judge(sent: Sequence[Note], executed: Sequence[Note], faults: Sequence[Fault
         if note.what == "start":
             starts[note.task].append(note)
     done = {note.task for note in executed if note.what == "done"}
+    found.unfinished = len(confirmed & set(starts) - done)
     found.sent, found.unsent = len(confirmed), len(tries) - len(confirmed)
     found.executed = len(starts)
-    found.lost = sorted(
-        task for task in confirmed if task not in (done if is_late(task) else starts)
-    )
+    found.lost = missing(confirmed, executed, is_late)
     found.phantoms = sorted(set(starts) - set(tries))
     again = [note for note in sent if note.what == "again"]
     for task, runs in starts.items():
@@ -80,9 +101,26 @@ def judge(sent: Sequence[Note], executed: Sequence[Note], faults: Sequence[Fault
         if task in tries and _sent_again(tries[task], outcomes.get(task), again):
             continue
         for first, second in pairwise(runs):
-            if second.more != "again" or not _hit(first, second, faults):
+            if not _came_again(first, second, faults):
                 found.unexplained.append(f"{task}: {first} then {second}")
     return found
+
+
+def _came_again(first: Note, second: Note, faults: Sequence[Fault]) -> bool:
+    """Whether a message was delivered again because something went wrong for who held it.
+
+    Mostly that one has run it first. It runs it second where it stood still for longer than its
+    leases last, and where its connection was lost while one of its processes had the message
+    already: then the copy that was delivered again may overtake it.
+    """
+    if second.more == "again" and _hit(first, second, faults):
+        return True
+    return first.more == "again" and any(
+        second.who in fault.names
+        and fault.begun_s <= first.at_s
+        and fault.ended_s >= first.at_s - UNDER_WAY_S
+        for fault in faults
+    )
 
 
 def _sent_again(begun: Note, ended: Note | None, again: Iterable[Note]) -> bool:

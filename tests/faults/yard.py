@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,27 +18,21 @@ import amqp
 import redis
 import services
 from line import Line
+from subject import SUBJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from subject import Subject
 
 HERE = Path(__file__).parent
 PATH = os.pathsep.join(map(str, (HERE, HERE.parents[1] / "python")))
 QUEUE = "faults"
 STOP_S = 60.0
 READY_S = 90.0
-#: Takeovers of Celery's own rule would come after an hour.
-CONF = {
-    "redis": {
-        "broker_transport_options": {
-            "visibility_timeout": 20,
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
-        }
-    },
-    "rabbitmq": {},
-    "sqlite": {},
-}
+#: A RabbitMQ on a machine that is busy with the faults of others.
+START_S = 180.0
 POOLS = {"w0": ("prefork", "2"), "w1": ("threads", "2"), "w2": ("prefork", "1")}
 PUBLISHERS = ("p0", "p1")
 
@@ -68,16 +62,16 @@ class Server:
             self._command = [services.RABBITMQ.program()]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(
-            self._command,
+            [*self._command, *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **self._environment},
             start_new_session=True,
         )
-        self._kind.wait_for(self._process, self.port)
+        self._kind.wait_for(self._process, self.port, START_S)
 
     def kill(self) -> None:
         """End it without a word."""
@@ -115,6 +109,14 @@ class Member:
         """Processes that it has started."""
         return descendants(self.process.pid)
 
+    def ended(self) -> int | None:
+        """Its exit code, when it is over; None: it does not end, and is killed."""
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
     def kill(self) -> None:
         """SIGKILL, to its children too."""
         pids = [*self.descendants()]
@@ -134,20 +136,45 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is to be done in a run.
+
+    Attributes:
+        task_s: How long a task takes.
+        rate: Tasks that each publisher sends in a second; 0: as many as are executed.
+        conf: Settings beside those of the subject.
+        environment: Of a role's processes, beside ours.
+    """
+
+    task_s: float = 0.02
+    rate: float = 0
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, dict[str, str]] = field(default_factory=dict)
+
+
 class Yard:
     """All of one run.
 
     Args:
         broker: ``redis``, ``rabbitmq`` or ``sqlite``.
         folder: Where everything is written.
-        task_s: How long a task takes.
+        work: What is to be done.
+        subject: Whose workers and publishers.
 
     Attributes:
         members: By role.
     """
 
-    def __init__(self, broker: str, folder: Path, task_s: float = 0.02) -> None:
-        self.broker, self.folder, self._task_s = broker, folder, task_s
+    def __init__(
+        self,
+        broker: str,
+        folder: Path,
+        work: Work | None = None,
+        subject: Subject = SUBJECTS["celeriac"],
+    ) -> None:
+        self.broker, self.folder, self.subject = broker, folder, subject
+        self._work = work or Work()
         self.server = None if broker == "sqlite" else Server(broker, folder)
         self.members: dict[str, Member] = {}
         self._starts = 0
@@ -180,7 +207,8 @@ class Yard:
         line = self._lines.get(role)
         if role in POOLS:
             pool, slots = POOLS[role]
-            command = ["-m", "celeriac", "-A", "fault_tasks", "worker", "-l", "INFO", "-P", pool]
+            program = self.subject.program
+            command = ["-m", program, "-A", "fault_tasks", "worker", "-l", "INFO", "-P", pool]
             command += ["-c", slots, "-n", f"{name}@here"]
         else:
             command = ["fault_tasks.py", name]
@@ -191,28 +219,31 @@ class Yard:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self._environment(line),
+                env=self._environment(role, line),
                 cwd=HERE,
                 start_new_session=True,
             )
         self.members[role] = Member(role, name, process, line, log)
         return self.members[role]
 
-    def _environment(self, line: Line | None) -> dict[str, str]:
+    def _environment(self, role: str, line: Line | None) -> dict[str, str]:
         given = {
+            "program": self.subject.program,
+            "late": self.subject.late,
             "broker": self.url(line),
             "queue": QUEUE,
-            "conf": CONF[self.broker],
+            "conf": {**self.subject.setting(self.broker), **self._work.conf},
             "executed": str(self.folder / "executed"),
             "sent": str(self.folder / "sent"),
             "stop": str(self.folder / "stop"),
-            "task_s": self._task_s,
+            "task_s": self._work.task_s,
+            "rate": self._work.rate,
             "ahead": 60,
             "batch": 20,
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CELER")}
         more = {"FAULT_TEST": json.dumps(given), "PYTHONPATH": PATH, "PYTHONUNBUFFERED": "1"}
-        return {**kept, **more}
+        return {**kept, **more, **self._work.environment.get(role, {})}
 
     def ready(self, role: str) -> None:
         """Wait until a worker says that it is ready."""
@@ -228,7 +259,23 @@ class Yard:
         (self.folder / "stop").touch()
         for role in PUBLISHERS:
             member = self.members[role]
-            assert member.process.wait(STOP_S) == 0, member.log.read_text()
+            if member.ended() != 0 and self.subject.is_ours:
+                raise AssertionError(member.log.read_text())
+
+    def stop(self, role: str) -> int | None:
+        """Stop a worker warmly; None where it does not end."""
+        if self.subject.is_ours:
+            self.ready(role)
+        member = self.members[role]
+        member.process.send_signal(signal.SIGTERM)
+        return member.ended()
+
+    def logs(self) -> str:
+        """The ends of all logs."""
+        return "\n".join(
+            f"== {member.name}\n" + member.log.read_text(errors="replace")[-3000:]
+            for member in self.members.values()
+        )
 
     def contents(self) -> dict[str, int]:
         """What is in the broker: messages that wait, and those that somebody holds."""
@@ -261,9 +308,14 @@ class Yard:
 
 
 @contextlib.contextmanager
-def yard(broker: str, folder: Path, task_s: float = 0.02) -> Iterator[Yard]:
+def yard(
+    broker: str,
+    folder: Path,
+    work: Work | None = None,
+    subject: Subject = SUBJECTS["celeriac"],
+) -> Iterator[Yard]:
     """A yard that runs, and is gone on leaving."""
-    made = Yard(broker, folder, task_s)
+    made = Yard(broker, folder, work, subject)
     try:
         made.start()
         yield made

@@ -172,11 +172,19 @@ class Worker:
     """A worker of one flavour, ready when the constructor returns."""
 
     def __init__(
-        self, flavour: str, url: str, queue: str, pool: str = "solo", *options: str, also: str = ""
+        self,
+        flavour: str,
+        url: str,
+        queue: str,
+        pool: str = "solo",
+        *options: str,
+        also: str = "",
+        beats: bool = False,
     ) -> None:
         self.flavour, python = split(flavour)
         queues = f"{queue},{queue}-other" + (f",{also}" if also else "")
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        quiet = ["--without-gossip", "--without-mingle"]
+        quiet += [] if beats else ["--without-heartbeat"]
         arguments = ["-A", "tasks", "worker", "-l", "INFO", "-Q", queues, "-P", pool, *options]
         arguments += quiet if self.flavour == "celery" else []
         self.process = subprocess.Popen(

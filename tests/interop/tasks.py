@@ -165,6 +165,11 @@ def reject():
     raise exceptions.Reject("because", requeue=False)
 
 
+@app.task(acks_late=True)
+def reject_late():
+    raise exceptions.Reject("not mine", requeue=False)
+
+
 @app.task
 def ignore():
     raise exceptions.Ignore

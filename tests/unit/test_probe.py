@@ -14,7 +14,8 @@ NOW_S = 1_000_000.0
 def written(path, state="consuming", written=1, looped=1, proved=1):
     ages = {"written_ms": written, "looped_ms": looped, "proved_ms": proved}
     found = {name: int((NOW_S - age_s) * 1000) for name, age_s in ages.items()}
-    path.write_text(json.dumps({"worker": "w@h", "pid": 7, "state": state, **found}))
+    found = {"worker": "w@h", "pid": 7, "state": state, **found}
+    path.write_text(json.dumps(found, indent=0))
     return str(path)
 
 
@@ -43,7 +44,7 @@ def test_without_a_file_no_worker_runs(tmp_path):
     assert "has not started, or it has ended" in why
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"worker": 1'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"worker": 1', "{\n5\n}", '{\n"pid": 7\n}'])
 def test_a_file_of_another_kind_is_named(tmp_path, text):
     (tmp_path / "health").write_text(text)
     healthy, why = judge(str(tmp_path / "health"), 30, NOW_S)
@@ -64,7 +65,7 @@ def test_the_command_imports_neither_an_application_nor_the_rust_module(tmp_path
         "from celeriac.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as end: print(end.code, sorted(n for n in sys.modules if 'celeriac' in n"
-        " or n in ('click', 'asyncio', 'pathlib')))"
+        " or n in ('click', 'asyncio', 'json', 're', 'typing')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "none")],

@@ -322,6 +322,70 @@ def test_a_forked_child_is_told_to_open_its_own_publisher(publisher, template):
     assert f"belongs to process {os.getpid()}" in said
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_children_forked_from_one_process_do_not_draw_the_same_ids(template):
+    drawn = {_native.new_id()}
+    for _ in range(2):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                envelope = template.envelope((), {}, {"task_id": "id"})
+                tag = envelope.rpartition(b'"delivery_tag": ')[2]
+                os.write(writer, f"{_native.new_id()} {tag}".encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            drawn.update(answer.read().split())
+        os.waitpid(child, 0)
+    assert len(drawn) == 5
+
+
+@pytest.mark.parametrize("way", ["window", "plain"])
+def test_other_threads_run_while_a_publish_waits(silent_url, way):
+    publisher = _native.Publisher(silent_url)
+    template = make_template(declare=None)
+    window = publisher.window(2)
+    for _ in range(2):
+        window.publish(template, (), {}, None, WAIT_S)
+    waiting = threading.Event()
+    send = {
+        "window": lambda: window.publish(template, (), {}, None, 0.3),
+        "plain": lambda: publisher.publish(template, (), {}, None, None, 0.3),
+    }
+
+    def wait():
+        waiting.set()
+        with pytest.raises(OperationalError):
+            send[way]()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait()
+    steps = 0
+    while thread.is_alive():
+        steps += 1
+    # Held, the interpreter would let this thread take a step or two.
+    assert steps > 10_000
+    publisher.close(0.0)
+
+
+def test_a_window_that_stays_full_says_once_that_the_broker_is_slow(silent_url, caplog):
+    publisher = _native.Publisher(silent_url)
+    template = make_template(declare=None)
+    window = publisher.window(2)
+    for _ in range(2):
+        window.publish(template, (), {}, None, WAIT_S)
+    for wait_s in (1.2, 0.1):
+        with pytest.raises(OperationalError, match="full publishing window"):
+            window.publish(template, (), {}, None, wait_s)
+    said = [record for record in caplog.records if "waits for the broker" in record.getMessage()]
+    assert [record.levelname for record in said] == ["WARNING"]
+    assert window.pending == 2
+    publisher.close(0.0)
+
+
 def test_many_threads_share_a_publisher(publisher, template):
     def send():
         for _ in range(50):

@@ -5,7 +5,10 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from celeriac.exceptions import DecodeError, EncodeError
+
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+PLAIN_END = f", {json.dumps(EMBED)}]".encode()
 
 
 @dataclass
@@ -21,6 +24,7 @@ class FakeMessage:
     content_type: str = "application/json"
     content_encoding: str = "utf-8"
     redelivered: bool = False
+    losses: int = 0
     exchange: str = ""
     routing_key: str = "celery"
     queue: str = "celery"
@@ -31,6 +35,47 @@ class FakeMessage:
     timelimit: tuple[float | None, float | None] = (None, None)
     minimal: bool = False
     "Only the two headers that a message needs."
+
+    @property
+    def ignore_result(self):
+        return self.headers().get("ignore_result")
+
+    @property
+    def is_shadowed(self):
+        return bool(self.headers().get("shadow"))
+
+    @property
+    def is_plain(self):
+        return self.plain_arguments() is not None
+
+    def plain_arguments(self):
+        is_timed = self.eta is not None or self.expires is not None
+        if not self.task or not self.id or self.error or is_timed or self.compression:
+            return None
+        if self.content_type != "application/json" or not self.raw_body().endswith(PLAIN_END):
+            return None
+        try:
+            args, kwargs, _ = self.body()
+        except DecodeError:
+            return None
+        return args, kwargs
+
+    def success_document(self, value, date_done):
+        document = {
+            "status": "SUCCESS",
+            "result": value,
+            "traceback": None,
+            "children": [],
+            "date_done": date_done,
+        }
+        headers = self.headers()
+        for name, header in (("group_id", "group"), ("parent_id", "parent_id")):
+            if headers.get(header):
+                document[name] = headers[header]
+        try:
+            return json.dumps({**document, "task_id": self.id}).encode()
+        except TypeError as exc:
+            raise EncodeError(str(exc)) from None
 
     def headers(self):
         if self.minimal:

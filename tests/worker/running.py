@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "python"
-WAIT_S = 20.0
+#: Long: a busy machine may starve a process for half a minute.
+WAIT_S = 60.0
 
 TASKS = """
 import os, signal, subprocess, sys, time
@@ -137,12 +138,15 @@ class Running:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(WAIT_S)
         self._reader.join(WAIT_S)
         self.process.stdout.close()
+        if kind is not None:
+            # For pytest's report of the failure.
+            print(self.text)
 
 
 def until(condition):

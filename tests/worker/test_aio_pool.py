@@ -368,7 +368,8 @@ def test_what_the_user_hooked_in_runs_in_a_thread_with_the_tasks_context(folder,
     with run(folder, "-c", "2") as worker:
         worker.ready()
         assert send(client, "plus", 1, 2).get(timeout=GET_S) == 3
-    assert notes(folder) == ["prerun AioPoolWorker", "postrun prerun"]
+        # The result is stored before `task_postrun` is sent.
+        until(lambda: notes(folder) == ["prerun AioPoolWorker", "postrun prerun"])
 
 
 def test_states_retries_and_links_are_those_of_every_pool(folder, client):

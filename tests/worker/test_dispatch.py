@@ -1,11 +1,13 @@
 import datetime
 import logging
+import logging.handlers
 import zlib
 
 import pytest
 from messages import FakeMessage
 
 from celeriac import signals
+from celeriac.app.logging import ColorFormatter
 from celeriac.worker.dispatch import Door, TurnedAway
 from celeriac.worker.outcome import (
     Expired,
@@ -183,3 +185,25 @@ def test_an_unknown_compression_is_undecodable_and_named(door):
     outcome = turned_away(door, compression="application/x-lz5", raw=b"x")
     assert isinstance(outcome, Undecodable)
     assert "application/x-lz5" in outcome.reason
+
+
+@pytest.mark.parametrize("shadow", [None, "pretty"])
+def test_a_received_task_is_told_the_same_with_a_record_and_without(
+    door, tmp_path, monkeypatch, shadow
+):
+    logger = logging.getLogger("celery.worker.strategy")
+    handler = logging.handlers.WatchedFileHandler(tmp_path / "log", encoding="utf-8")
+    handler.setFormatter(ColorFormatter("%(levelname)s %(message)s"))
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    logger.manager._clear_cache()
+    message = FakeMessage(more_headers={"shadow": shadow})
+
+    door.admit(message)
+    monkeypatch.setattr(logger, "filters", [lambda record: record.data["id"] == message.id])
+    door.admit(message)
+    handler.close()
+
+    line = f"INFO Task {shadow or 't.add'}[{message.id}] received\n"
+    assert (tmp_path / "log").read_text() == 2 * line

@@ -7,7 +7,7 @@ import time
 import pytest
 from running import TASKS, Running, until
 
-from celeriac import Celery
+from celeriac import Celery, broker
 from celeriac.exceptions import TaskRevokedError
 
 pytestmark = pytest.mark.timeout(120)
@@ -159,12 +159,28 @@ def test_a_task_that_expires_behind_another_is_revoked(folder, client):
     assert ran(folder) == []
 
 
-def test_a_message_with_an_unreadable_eta_is_told_and_hurts_no_other(folder, client):
+@pytest.mark.parametrize("eta", ["tomorrow", "10000-01-01T00:00:00+00:00", "nan"])
+def test_a_message_with_an_unreadable_eta_is_told_and_hurts_no_other(folder, client, eta):
     with Running(folder, "-P", "solo") as worker:
         worker.ready()
         # No option of a call lets this pass.
         with client.publisher() as publisher:
-            client.send_task("proj.note", ("a",), headers={"eta": "tomorrow"}, publisher=publisher)
-        worker.wait_line("tomorrow")
+            client.send_task("proj.note", ("a",), headers={"eta": eta}, publisher=publisher)
+        worker.wait_line(eta)
         assert send(client, "add", 1, 2).get(timeout=GET_S) == 3
+    assert ran(folder) == []
+    (kept,) = broker.publisher(client).list_aside("celery", 10, GET_S)
+    assert eta in kept.reason
+
+
+@pytest.mark.parametrize("offset", ["+00:00", "-12:00"])
+def test_an_eta_at_the_end_of_all_years_is_kept(folder, client, offset):
+    with Running(folder, "-P", "solo") as worker:
+        worker.ready()
+        send(client, "note", "a", eta=f"9999-12-31T23:59:59{offset}")
+        until(lambda: in_the_broker(folder))
+        assert send(client, "add", 1, 2).get(timeout=GET_S) == 3
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert len(in_the_broker(folder)) == 1
     assert ran(folder) == []

@@ -1,5 +1,8 @@
+import contextlib
 import json
 import logging
+import logging.handlers
+import re
 import sys
 import types
 
@@ -7,7 +10,9 @@ import pytest
 from messages import FakeMessage
 
 from celeriac import signals, states
+from celeriac.app.logging import ColorFormatter
 from celeriac.exceptions import Ignore, Reject, Retry
+from celeriac.worker import tell
 from celeriac.worker.execute import Executor
 from celeriac.worker.outcome import (
     Failed,
@@ -414,6 +419,59 @@ def test_success_is_logged_in_celerys_words(app, execute, caplog):
     assert line.endswith("s: 'x'")
 
 
+@contextlib.contextmanager
+def only_written_to(path):
+    """The logger as a worker sets it up; pytest adds its handlers when a test begins."""
+    logger = logging.getLogger("celery.app.trace")
+    handler = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+    handler.setFormatter(ColorFormatter("%(levelname)s %(message)s"))
+    pytests, logger.handlers, logger.propagate = logger.handlers, [handler], False
+    logger.setLevel(logging.INFO)
+    try:
+        yield logger
+    finally:
+        logger.setLevel(logging.NOTSET)
+        logger.handlers, logger.propagate = pytests, True
+        handler.close()
+
+
+@pytest.mark.parametrize("value", [None, "x\ny", 1.5, {"k": "\u20ac\x07"}, ["x" * 3000]])
+def test_a_plain_tasks_line_is_the_same_with_a_record_and_without(app, execute, tmp_path, value):
+    @app.task(name="t.value")
+    def find():
+        return value
+
+    message = FakeMessage(task="t.value")
+    with only_written_to(tmp_path / "log") as logger:
+        assert execute(message).outcome == Succeeded()
+        quick = (tmp_path / "log").read_text()
+        logger.addFilter(passes)
+        execute(message)
+        logger.removeFilter(passes)
+
+    assert quick.startswith(f"INFO Task t.value[{message.id}] succeeded in ")
+    assert without_runtime((tmp_path / "log").read_text()) == 2 * without_runtime(quick)
+
+
+def passes(record):
+    return True
+
+
+def without_runtime(text):
+    return re.sub(r"in [\d.e-]+s", "in s", text)
+
+
+def test_a_plain_tasks_line_needs_no_record(app, execute, tmp_path, monkeypatch):
+    @app.task(name="t.add")
+    def add():
+        return 1
+
+    monkeypatch.setattr(tell, "_log_success", None)
+    with only_written_to(tmp_path / "log"):
+        execute(add)
+    assert (tmp_path / "log").read_text().endswith("s: 1\n")
+
+
 def test_failure_is_logged_once_with_its_traceback_and_expected_ones_without(app, execute, caplog):
     @app.task(name="t.fail", throws=(KeyError,))
     def fail(kind):
@@ -508,3 +566,65 @@ def test_an_undecodable_body_says_so(app, execute):
             raise DecodeError("line 1")
 
     assert execute(Broken(task="t.add")).outcome == Undecodable("line 1")
+
+
+def test_a_request_is_there_when_a_task_looks_at_it(app, execute):
+    @app.task(name="t.look", bind=True)
+    def look(self, x):
+        request = self.request
+        self.request.mine = 1
+        return [request.id, request.args, request.called_directly, request.hostname, request.mine]
+
+    report = execute(look, 7, id="an-id")
+
+    assert document(report)["result"] == ["an-id", [7], False, "w1@here", 1]
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_document_is_the_same_whether_anybody_looked_at_the_request(app, execute, looks):
+    @app.task(name="t.made", bind=True)
+    def made(self):
+        return {"looked": looks and self.request.id}
+
+    report = execute(made, id="an-id", more_headers={"group": "g", "parent_id": "p"})
+
+    meta = document(report)
+    assert list(meta) == [
+        "status",
+        "result",
+        "traceback",
+        "children",
+        "date_done",
+        "group_id",
+        "parent_id",
+        "task_id",
+    ]
+    assert (meta["group_id"], meta["parent_id"], meta["task_id"]) == ("g", "p", "an-id")
+    assert meta["children"] == []
+
+
+def test_a_task_with_a_call_of_its_own_is_called_so(app, execute):
+    calls = []
+
+    class Counting(app.Task):
+        def __call__(self, *args, **kwargs):
+            calls.append(args)
+            return super().__call__(*args, **kwargs)
+
+    @app.task(name="t.counted", base=Counting)
+    def counted():
+        return "done"
+
+    assert document(execute(counted))["result"] == "done"
+    assert calls == [()]
+
+
+def test_nothing_is_current_after_a_task_that_left_something_behind(app, execute):
+    @app.task(name="t.untidy", bind=True)
+    def untidy(self):
+        self.push_request(id="left behind")
+
+    execute(untidy)
+
+    assert app.current_task is None
+    assert untidy.request_stack.top is None

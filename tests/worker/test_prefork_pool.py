@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from celeriac.worker.outcome import Expired, HandedBack, Succeeded, TimedOut, WorkerLost
+from celeriac.worker.outcome import Expired, Failed, HandedBack, Succeeded, TimedOut, WorkerLost
 from celeriac.worker.pools.prefork.pool import PreforkPool
 from celeriac.worker.pools.prefork.slot import SLOW_S, Child
 from celeriac.worker.reports import WORN_OUT
@@ -13,9 +13,13 @@ from celeriac.worker.reports import WORN_OUT
 class Link:
     def __init__(self):
         self.sent, self.recalls, self.is_stopped = [], 0, False
+        self.written = []
 
     def send(self, seq, delivery, extra):
         self.sent.append(seq)
+
+    def flush(self):
+        self.written.append(list(self.sent))
 
     def recall(self):
         self.recalls += 1
@@ -36,6 +40,10 @@ class Host:
 
     def started(self, request, pid):
         self.begun.append(request.id)
+
+    def executed(self, request, report):
+        self.begun.append(request.id)
+        self.done.append((request.id, report.outcome))
 
     def ended(self, request, report):
         self.done.append((request.id, report.outcome))
@@ -125,6 +133,33 @@ def test_an_outcome_makes_room_for_what_is_pending(pool, host):
     assert host.done == [("a", Succeeded())]
     assert len(sent(pool, 1)) == 5
     assert not pool._pending
+
+
+def test_what_is_given_together_is_written_together(pool):
+    submit(pool, *"abcdef")
+    first, second = (pool._children[slot].link for slot in (1, 2))
+    assert (first.written, second.written) == ([], [])
+    pool.tend()
+    pool.tend()
+    assert (first.written, second.written) == ([[1, 3, 5]], [[2, 4, 6]])
+
+
+def test_tasks_that_began_and_ended_together_are_heard_of_once_each(pool, host):
+    submit(pool, *"abcdefghi")
+    told = event("executed", 1)
+    told.executed = [(1, 0, None, None), (3, 1, b"{}", None)]
+    pool.hear(told)
+    assert host.done == [("a", Succeeded()), ("c", Failed())]
+    assert pool._children[1].done == 2
+    assert sent(pool, 1) == [1, 3, 5, 7, 9]
+
+
+def test_a_child_that_has_grown_is_replaced_although_its_words_came_together(pool):
+    submit(pool, "a", "b")
+    told = event("executed", 1)
+    told.executed = [(1, WORN_OUT, None, None)]
+    pool.hear(told)
+    assert pool._children[1].link.is_stopped
 
 
 def test_what_waits_behind_a_slow_task_is_recalled_once_and_given_to_a_free_child(pool, clock):

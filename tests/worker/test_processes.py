@@ -101,6 +101,18 @@ def test_children_have_what_worker_init_left_and_are_not_the_worker(folder, clie
     assert parent != worker.process.pid
 
 
+def test_a_worker_whose_fork_server_is_killed_says_so_and_hands_back_what_it_held(folder, client):
+    with Running(folder, "-c", "1") as worker:
+        worker.ready()
+        send(client, "hold_again", "begun", "release")
+        until((folder / "begun").exists)
+        fork_server = descendants(worker.process.pid)[0]
+        os.kill(fork_server, signal.SIGKILL)
+        assert worker.wait() != 0
+    assert f"the process {fork_server} that forks this worker's children is gone" in worker.text
+    assert waiting_in_queue(client) == 1
+
+
 def test_a_warm_stop_finishes_what_runs_and_hands_the_rest_back(folder, client, pool):
     with Running(folder, "-P", pool, "-c", "1") as worker:
         worker.ready()
@@ -235,6 +247,60 @@ def test_nothing_short_waits_behind_something_long(folder, client):
         assert not long.ready()
         (folder / "release").touch()
         assert long.get(timeout=GET_S)
+
+
+def test_a_thousand_short_tasks_do_not_wait_for_a_long_one_beside_them(folder, client):
+    with Running(folder, "-c", "2", "--prefetch-multiplier", "64") as worker:
+        worker.ready()
+        long = send(client, "hold", "begun", "release")
+        until((folder / "begun").exists)
+        begun_s = time.monotonic()
+        short = [send(client, "add", n, 1) for n in range(1000)]
+        for n, one in enumerate(short):
+            assert one.get(timeout=GET_S) == n + 1
+        took_s = time.monotonic() - begun_s
+        # They are sent and stored one commit each: alone the tasks take a tenth of a second.
+        assert took_s < GET_S
+        assert not long.ready()
+        (folder / "release").touch()
+        assert long.get(timeout=GET_S)
+
+
+def test_a_child_that_stands_still_holds_up_no_more_than_its_own_tasks(folder, client):
+    with Running(folder, "-c", "2") as worker:
+        worker.ready()
+        until((folder / "children").exists)
+        stopped = int((folder / "children").read_text().split()[0])
+        os.kill(stopped, signal.SIGSTOP)
+        sent = [send(client, "add", n, 1) for n in range(100)]
+        # The look-ahead of one child is four.
+        until(lambda: sum(one.ready() for one in sent) >= 100 - 4)
+        os.kill(stopped, signal.SIGCONT)
+        assert [one.get(timeout=GET_S) for one in sent] == [n + 1 for n in range(100)]
+
+
+def test_a_task_waits_in_its_child_for_one_that_was_queued_behind_it(folder, client):
+    (folder / "proj.py").write_text(
+        TASKS
+        + """
+from celeriac.result import allow_join_result
+
+@app.task
+def outer(x):
+    inner = add.delay(x, 1)
+    with allow_join_result():
+        return inner.get(timeout=15)
+"""
+    )
+    with Running(folder, "-c", "2", "--prefetch-multiplier", "64") as worker:
+        worker.ready()
+        # The other child is kept, so that what `outer` sends may come to the child it runs in.
+        holding = send(client, "hold", "begun", "release")
+        until((folder / "begun").exists)
+        outer = send(client, "outer", 1)
+        (folder / "release").touch()
+        assert outer.get(timeout=GET_S) == 2
+        assert holding.get(timeout=GET_S)
 
 
 def test_tasks_that_wait_for_their_eta_do_not_hold_up_the_rest(folder, client):

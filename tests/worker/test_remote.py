@@ -238,7 +238,7 @@ def test_tasks_are_revoked_by_their_stamps_wherever_they_are(app, worker, tmp_pa
     assert kept.get(timeout=20) == 3
 
 
-@pytest.mark.parametrize("command", ["pool_restart", "autoscale", "enable_events", "rate_limit"])
+@pytest.mark.parametrize("command", ["pool_restart", "autoscale", "election", "rate_limit"])
 def test_a_command_that_is_not_there_answers_in_one_sentence(app, worker, command):
     assert f"{command} is not there in celeriac yet" in ask(app, command)["error"]
 

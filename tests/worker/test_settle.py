@@ -8,6 +8,7 @@ from celeriac.worker.outcome import (
     Failed,
     HandedBack,
     Ignored,
+    LostTooOften,
     NotRegisteredHere,
     Poisonous,
     Refused,
@@ -27,6 +28,7 @@ outcomes = st.one_of(
     st.builds(Rejected, st.booleans()),
     st.builds(WorkerLost, st.text(), st.booleans()),
     st.builds(TimedOut, st.floats(0.1, 100)),
+    st.builds(LostTooOften, st.integers(1, 9), st.integers(0, 8)),
     st.builds(Refused, st.text()),
     st.builds(Undecodable, st.text()),
     st.builds(Poisonous, st.text()),
@@ -44,9 +46,17 @@ def test_broker_hears_of_a_delivery_exactly_once(outcome, policy):
 @given(outcomes, policies)
 def test_what_will_be_delivered_again_has_no_result_yet_unless_it_ran_out_of_time(outcome, policy):
     settlement = decide(outcome, policy)
-    if settlement.verdict in {Verdict.REQUEUE, Verdict.ASIDE}:
+    if settlement.verdict in {Verdict.REQUEUE, Verdict.REQUEUE_LOST}:
         failed = isinstance(outcome, TimedOut)
         assert settlement.state == (states.FAILURE if failed else None)
+
+
+@given(outcomes)
+def test_what_is_kept_has_failed_where_its_task_could_be_told(outcome):
+    settlement = decide(outcome, LATE)
+    if settlement.verdict in {Verdict.ASIDE, Verdict.ASIDE_LOST}:
+        is_failure = isinstance(outcome, NotRegisteredHere | LostTooOften)
+        assert settlement.state == (states.FAILURE if is_failure else None)
 
 
 @given(outcomes, policies)
@@ -84,7 +94,7 @@ def test_reject_after_an_early_ack_only_stores_the_failure():
 def test_lost_worker_fails_the_task_unless_it_is_to_be_run_again():
     again = AckPolicy(acks_late=True, reject_on_worker_lost=True)
     assert decide(WorkerLost("x"), LATE) == Settlement(Verdict.ACK, states.FAILURE)
-    assert decide(WorkerLost("x"), again) == Settlement(Verdict.REQUEUE)
+    assert decide(WorkerLost("x"), again) == Settlement(Verdict.REQUEUE_LOST)
 
 
 def test_a_late_task_that_a_cold_stop_broke_off_goes_back_as_the_real_celery_restores_it():
@@ -105,13 +115,14 @@ def test_expired_is_acknowledged_as_revoked():
     assert decide(Expired(), AT_THE_DOOR) == Settlement(Verdict.ACK, states.REVOKED)
 
 
-def test_unknown_task_is_rejected_with_a_failure():
-    assert decide(NotRegisteredHere(), AT_THE_DOOR) == Settlement(Verdict.REJECT, states.FAILURE)
+def test_unknown_task_is_kept_with_a_failure():
+    settlement = decide(NotRegisteredHere(), AT_THE_DOOR)
+    assert (settlement.verdict, settlement.state) == (Verdict.ASIDE, states.FAILURE)
 
 
-def test_refused_is_rejected_and_undecodable_is_acknowledged_without_a_result():
-    assert decide(Refused("why"), AT_THE_DOOR) == Settlement(Verdict.REJECT)
-    assert decide(Undecodable("why"), AT_THE_DOOR) == Settlement(Verdict.ACK)
+@pytest.mark.parametrize("outcome", [Refused("why"), Undecodable("why")])
+def test_what_may_not_or_cannot_be_read_is_kept_without_a_result(outcome):
+    assert decide(outcome, AT_THE_DOOR) == Settlement(Verdict.ASIDE, None, "why")
 
 
 def test_poisonous_message_is_set_aside_with_its_reason():
@@ -129,7 +140,7 @@ def test_poison_found_after_an_early_ack_is_told_to_the_caller():
         (AckPolicy(), Settlement(Verdict.ALREADY_ACKED, states.FAILURE)),
         (
             AckPolicy(acks_late=True, acks_on_timeout=False),
-            Settlement(Verdict.REQUEUE, states.FAILURE),
+            Settlement(Verdict.REQUEUE_LOST, states.FAILURE),
         ),
     ],
 )

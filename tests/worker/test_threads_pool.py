@@ -54,6 +54,10 @@ class Host:
         self.threads.add(threading.get_ident())
         self.said.append((request.id, "started"))
 
+    def executed(self, request, report):
+        self.started(request, request.worker_pid)
+        self.ended(request, report)
+
     def ended(self, request, report):
         self.threads.add(threading.get_ident())
         self.said.append((request.id, report.outcome))

@@ -71,7 +71,7 @@ class AMQP:
     @queues.setter
     def queues(self, queues: Any) -> None:
         self._made["queues"] = self.Queues(queues)
-        self._made.pop("router", None)
+        self.flush_routes()
 
     def Queues(  # noqa: N802 - Celery's name
         self,
@@ -132,6 +132,7 @@ class AMQP:
 
     @router.setter
     def router(self, router: Any) -> None:
+        self.app.conf.touch()
         self._version = self.app.conf.version
         self._made["router"] = router
 
@@ -162,3 +163,4 @@ class AMQP:
     def flush_routes(self) -> None:
         """Read `task_routes` anew."""
         self._made.pop("router", None)
+        self.app.conf.touch()

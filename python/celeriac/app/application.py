@@ -65,6 +65,8 @@ class Celery(Declaring):
 
     registry_cls: Any = TaskRegistry
     builtin_fixups: frozenset[str] = frozenset({"celeriac.fixups.django:fixup"})
+    #: `send_task` as it is here: calls go there only where somebody has changed it.
+    plain_send_task: Any = None
     user_options: Any = None
     steps: Any = None
     on_after_fork: Any = None
@@ -405,6 +407,7 @@ class Celery(Declaring):
         return self.tasks[name]
 
 
+Celery.plain_send_task = Celery.send_task
 _EAGER_IGNORED = (
     "The task_always_eager has no effect on send_task: it sends by name, and has no function."
 )

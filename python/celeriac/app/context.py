@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # Headers that are attributes of their own; every other one is in `headers`.
 _STANDARD = frozenset({
@@ -187,3 +187,43 @@ class Context:
             options["stamped_headers"] = self.stamped_headers
             options.update({name: self.stamps.get(name, []) for name in self.stamped_headers})
         return options
+
+
+class LateContext(Context):
+    """A request that is read from its message when somebody looks: most tasks never do.
+
+    From then on it is a `Context` and nothing else.
+
+    Args:
+        read: Makes the request.
+        *args: Its arguments.
+    """
+
+    def __init__(self, read: Callable[..., Context], *args: Any) -> None:
+        _set(self, "_late", (read, args))
+
+    def __getattribute__(self, name: str) -> Any:
+        _arrive(self)
+        return getattr(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _arrive(self)
+        setattr(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _arrive(self)
+        delattr(self, name)
+
+
+_set = object.__setattr__
+
+
+def _arrive(late: LateContext) -> None:
+    # Two threads may do it at once: both read the same.
+    fields = object.__getattribute__(late, "__dict__")
+    late_fields = fields.get("_late")
+    if late_fields is not None:
+        read, args = late_fields
+        fields.update(vars(read(*args)))
+    _set(late, "__class__", Context)
+    fields.pop("_late", None)

@@ -85,8 +85,15 @@ class ColorFormatter(logging.Formatter):
         self.use_color = use_color
 
     def format(self, record: logging.LogRecord) -> str:  # noqa: D102 - inherited
-        text = super().format(record)
-        color = _COLORS.get(record.levelname)
+        return self.painted(super().format(record), record.levelname)
+
+    def painted(self, text: str, levelname: str) -> str:
+        """Colour a formatted line.
+
+        Returns:
+            The line.
+        """
+        color = _COLORS.get(levelname)
         return f"\033[1;{color}m{text}\033[0m" if self.use_color and color else text
 
 

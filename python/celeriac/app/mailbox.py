@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -81,6 +82,7 @@ class Mailbox:
         self.serializer: str = conf.task_serializer
         self.clock = LamportClock()
         self._sender: tuple[Any, _native.Mailbox] | None = None
+        self._flushes_at_exit = False
         self._lock = threading.Lock()
 
     # Boxes -----------------------------------------------------------------------------------
@@ -123,6 +125,7 @@ class Mailbox:
             "name": name,
             "exchange": exchange,
             "exchange_type": kind,
+            "exchange_options": {"durable": False},
             "routing_key": key,
             "durable": conf.control_queue_durable,
             "auto_delete": not conf.control_queue_durable,
@@ -151,16 +154,33 @@ class Mailbox:
 
         An OperationalError says that the broker did not take it.
         """
-        with self._lock:
-            box = self._sending_box()
-        self.post(box, question, timeout, self._patience_s)
+        self.post(self.sending_box(), question, timeout, self._patience_s)
 
-    def _sending_box(self) -> _native.Mailbox:
-        # One connection, for as long as process and broker stay the same.
+    def sending_box(self) -> _native.Mailbox:
+        """Give the box that sends what nobody answers: questions and events.
+
+        Returns:
+            One box, and connection, for as long as process and broker stay the same.
+        """
         state = (os.getpid(), broker.write_url(self.app))
-        if self._sender is None or self._sender[0] != state:
-            self._sender = (state, self.reply_box(new_id()))
-        return self._sender[1]
+        with self._lock:
+            if self._sender is None or self._sender[0] != state:
+                self._sender = (state, self.reply_box(new_id()))
+                if not self._flushes_at_exit:
+                    self._flushes_at_exit = True
+                    atexit.register(self.flush)
+            return self._sender[1]
+
+    def flush(self, wait_s: float = _CLOSE_WAIT_S) -> None:
+        """Wait until what this process has sent is with the broker.
+
+        Args:
+            wait_s: Longest wait, in seconds; what is left then is lost.
+        """
+        with self._lock:
+            sender, self._sender = self._sender, None
+        if sender is not None and sender[0][0] == os.getpid():
+            sender[1].close(wait_s)
 
     def ask(
         self,

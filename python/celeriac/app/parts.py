@@ -112,6 +112,7 @@ class Parts:
     @backend.setter
     def backend(self, backend: Any) -> None:
         self._made["backend"] = backend
+        self._conf.touch()
 
     def _open_backend(self) -> Any:
         return symbol_by_name("celeriac.backends:open_backend")(self)
@@ -291,6 +292,11 @@ class Parts:
         except AttributeError:
             oid = self._local.oid = finding.object_id(self, threading.get_ident())
         return oid
+
+    @property
+    def thread_local(self) -> Any:
+        """What is kept for each thread; its ``oid`` is `thread_oid`, once that was asked for."""
+        return self._local
 
     @property
     def current_task(self) -> Any:

@@ -131,9 +131,9 @@ class BatchPublisher:
         self.error: PublishError | None = None
         self._on_progress = on_progress
         self._native = broker.publisher_of(app, connection)
-        self._window: _native.Window = self._native.window(window)
-        self._numbers = itertools.count(1)
-        self._entered = 0
+        #: Of the Rust module.
+        self.window: _native.Window = self._native.window(window)
+        broker.account_for(self)
 
     def publish(
         self,
@@ -144,8 +144,7 @@ class BatchPublisher:
         wait_s: float = FLUSH_WAIT_S,
     ) -> None:
         """Hand a message over; wait for room, and later for its confirm, so many seconds."""
-        self._entered = next(self._numbers)
-        self._window.publish(template, args, kwargs, call, wait_s)
+        self.window.publish(template, args, kwargs, call, wait_s)
 
     def publish_parts(
         self,
@@ -158,15 +157,12 @@ class BatchPublisher:
         wait_s: float = FLUSH_WAIT_S,
     ) -> None:
         """Hand a message over that was built in Python."""
-        self._entered = next(self._numbers)
-        self._window.publish_parts(
-            headers, properties, body, exchange, routing_key, declare, wait_s
-        )
+        self.window.publish_parts(headers, properties, body, exchange, routing_key, declare, wait_s)
 
     @property
     def pending(self) -> int:
         """How many messages are not confirmed."""
-        return self._window.pending
+        return self.window.pending
 
     def flush(self, wait_s: float = FLUSH_WAIT_S) -> None:
         """Wait until all messages are confirmed.
@@ -179,17 +175,18 @@ class BatchPublisher:
         """  # noqa: DOC502 - raised by its name
         if self._on_progress is not None:
             wait_s = self._watch(self._on_progress, wait_s)
-        failures = self._window.flush(wait_s)
+        failures = self.window.flush(wait_s)
         if failures:
-            self.error = PublishError(failures, self._native, self._entered)
+            self.error = PublishError(failures, self._native, self.window.entered)
             raise self.error
 
     def _watch(self, tell: Callable[[int, int], object], wait_s: float) -> float:
         give_up_at = time.monotonic() + wait_s
         while True:
             left_s = max(0.0, give_up_at - time.monotonic())
-            is_over = self._window.wait(min(left_s, PROGRESS_EVERY_S)) or left_s == 0.0
-            tell(self._entered - self._window.pending, self._entered)
+            is_over = self.window.wait(min(left_s, PROGRESS_EVERY_S)) or left_s == 0.0
+            entered = self.window.entered
+            tell(entered - self.window.pending, entered)
             if is_over:
                 return left_s
 

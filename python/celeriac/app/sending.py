@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celeriac import _native, broker, compression, message, serialization, signals
 from celeriac._current import get_current_worker_task
 from celeriac.app.checking import check_options
+from celeriac.app.sent import telling
 from celeriac.nodenames import anon_nodename, new_id
 from celeriac.routing import declared, destination
 from celeriac.timestamps import absolute, later, to_utc
@@ -71,6 +72,7 @@ class Sender:
         self.app = app
         self._prepared: dict[Any, Prepared] = {}
         self._made_for: Any = None
+        self._tells_sent = False
 
     def send(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
         """Publish a call and wait until the broker has it.
@@ -139,6 +141,8 @@ class Sender:
         else:
             results = None if ignored or window is not None else self._results()
             send = self._fast(prepared, call, args, kwargs, way, results)
+        if self._tells_sent:
+            send = telling(self.app, send, prepared.common, prepared.queue, call, args, kwargs)
         default = conf.task_publish_retry_policy
         return Plan(
             task_id,
@@ -262,6 +266,7 @@ class Sender:
         if state != self._made_for:
             self._prepared.clear()
             self._made_for = state
+            self._tells_sent = bool(app.conf.task_send_sent_event)
         route_name = options.pop("route_name", None) or name
         task_type = options.pop("task_type", None)
         own = tuple([options.pop(key, None) for key in _ROUTING])
@@ -285,6 +290,30 @@ class Sender:
         if key is not None and _is_hashable(key) and len(self._prepared) < _MAX_PREPARED:
             self._prepared[key] = made
         return made
+
+    def template_of(self, task: Any, options: Mapping[str, Any]) -> Any:
+        """Make the template of the calls that say nothing but their arguments.
+
+        Args:
+            task: The task.
+            options: Those that every call of it has.
+
+        Returns:
+            The template; None where arguments decide, or Python does.
+        """
+        if not self.app.amqp.router.is_static:
+            return None
+        left = {**options, "ignore_result": task.ignore_result, "task_type": task}
+        check_options(options)
+        prepared = self._prepare(task.name, (), {}, left)
+        limits: dict[str, Any] = {}
+        _limits(limits, left)
+        left.pop("ignore_result")
+        if left or prepared.template is None:
+            return None
+        if not limits:
+            return prepared.template
+        return _native.Template(**{**prepared.common._asdict(), **limits})
 
     def _default_priority(self, routed: Mapping[str, Any], task_type: Any) -> int | None:
         default: int | None = self.app.conf.task_default_priority

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from celeriac._current import LocalStack, get_current_app, pop_task, push_task
+from celeriac._native import expire_shortcuts
 from celeriac.app import coroutines, eager, replacing, retrying
 from celeriac.app.context import Context
 from celeriac.app.registry import unpickle_task
+from celeriac.app.shortcut import Shortcut, shortcut_of
 from celeriac.canvas import Signature, chunks, signature, xmap, xstarmap
 from celeriac.exceptions import Ignore, MaxRetriesExceededError, OperationalError
 
@@ -83,11 +85,15 @@ class Task(Generic[P, R]):
     abstract: bool = True
     _default_request: Context | None = None
     _exec_options: dict[str, Any] | None = None
+    #: How calls go out that say nothing but their arguments; made by the first of them.
+    _shortcut: Shortcut | None = None
     _backend: Any = None
     #: Of tasks with ``pydantic=True`` (`celeriac.app.models.Modelled`).
     _modelled: Any = None
     #: `__call__` as it is here: a worker calls `run` at once unless somebody has changed it.
     plain_call: ClassVar[Any] = None
+    #: `apply_async` as it is here: a group's members go the short way unless it was changed.
+    plain_apply_async: ClassVar[Any] = None
 
     from_config: ClassVar[tuple[tuple[str, str], ...]] = (
         ("serializer", "task_serializer"),
@@ -119,7 +125,7 @@ class Task(Generic[P, R]):
         was_bound, cls.__bound__ = cls.__bound__, True
         cls._app = app
         conf = app.conf
-        cls._exec_options = None
+        cls._exec_options = cls._shortcut = None
         if cls.typing is None:
             cls.typing = app.strict_typing
         for attribute, setting in cls.from_config:
@@ -128,6 +134,7 @@ class Task(Generic[P, R]):
         if not was_bound:
             cls.annotate()
             cls.request_stack = LocalStack()
+        expire_shortcuts()
         cls.on_bound(app)
         return app
 
@@ -174,6 +181,7 @@ class Task(Generic[P, R]):
     @app.setter
     def app(self, app: Any) -> None:
         type(self)._app = app  # noqa: SLF001 - our own
+        expire_shortcuts()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -182,6 +190,7 @@ class Task(Generic[P, R]):
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         object.__setattr__(self, "_exec_options", None)
+        object.__setattr__(self, "_shortcut", None)
 
     # Execution ---------------------------------------------------------------------------------
 
@@ -290,6 +299,16 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: The arguments are not what the task takes.
         """  # noqa: DOC502 - raised by `__header__`
+        if not (task_id or producer or link or link_error or shadow):
+            short, handle = self._shortcut or self._new_shortcut(), None
+            if not options:
+                handle = short.send(args, kwargs)
+            elif len(options) == 1 and "publisher" in options:
+                handle = short.hand_over(args, kwargs, options["publisher"])
+            if handle is not None:
+                return handle
+            if not short.holds():
+                object.__setattr__(self, "_shortcut", None)
         if self.typing:
             check = getattr(self, "__header__", None)
             if check is not None:
@@ -358,13 +377,47 @@ class Task(Generic[P, R]):
     def shadow_name(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str | None:
         """Choose another name for logs; for subclasses."""
 
-    def _merged_options(self, options: dict[str, Any]) -> dict[str, Any]:
+    def send_member(
+        self, args: Any, kwargs: Any, publisher: Any, group_id: str, index: int
+    ) -> str | None:
+        """Send a member of a group that says nothing but its arguments, if that is all there is.
+
+        Args:
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+            publisher: The window it goes through.
+            group_id: The group.
+            index: Its place there.
+
+        Returns:
+            Its id; None: nothing was sent, it has to go through `apply_async`.
+        """
+        is_changed = type(self).apply_async is not Task.plain_apply_async
+        if is_changed or "apply_async" in self.__dict__:
+            return None
+        short = self._shortcut or self._new_shortcut()
+        return short.hand_member_over(args, kwargs, publisher, group_id, index)
+
+    def _new_shortcut(self) -> Shortcut:
+        made = shortcut_of(self, self._get_app(), Task)
+        object.__setattr__(self, "_shortcut", made)
+        return made
+
+    def options_of_calls(self) -> dict[str, Any]:
+        """Collect the options that every call of this task has.
+
+        Returns:
+            Those of its attributes that are not None.
+        """
         own = self._exec_options
         if own is None:
             values = {name: getattr(self, name, None) for name in EXEC_OPTIONS}
             own = {name: value for name, value in values.items() if value is not None}
             object.__setattr__(self, "_exec_options", own)
-        merged = {**own, **options}
+        return own
+
+    def _merged_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        merged = {**self.options_of_calls(), **options}
         merged.setdefault("ignore_result", self.ignore_result)
         return merged
 
@@ -426,6 +479,25 @@ class Task(Generic[P, R]):
         """
         options.update(eta=eta, countdown=countdown, max_retries=max_retries)
         return retrying.retry(self, args, kwargs, exc, options, throw=throw)
+
+    def send_event(
+        self,
+        type_: str,
+        retry: bool = True,  # noqa: ARG002, FBT001, FBT002 - Celery's signature
+        retry_policy: Mapping[str, Any] | None = None,  # noqa: ARG002
+        **fields: Any,
+    ) -> None:
+        """Tell monitors something of the call that runs.
+
+        Args:
+            type_: The type of the event, such as ``task-progress``.
+            retry: Ignored: the event waits for the broker by itself.
+            retry_policy: Ignored likewise.
+            **fields: What it says; the serializer of events must know their types.
+        """
+        request = self.request
+        with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(type_, uuid=request.id, **fields)
 
     def replace(self, sig: Any) -> Any:
         """Let another take this call's place: its id, its callbacks, the rest of its chain.
@@ -618,3 +690,4 @@ class Task(Generic[P, R]):
 
 
 Task.plain_call = Task.__call__
+Task.plain_apply_async = Task.apply_async

@@ -7,6 +7,7 @@ checks calls in a tenth of the time that `inspect.Signature.bind` takes, with it
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,8 +32,24 @@ def header(function: Callable[..., Any], *, bound: bool = False) -> Callable[...
     namespace: dict[str, Any] = {"__name__": function.__module__}
     # The text consists of parameter names of compiled code, so it is safe to compile.
     exec(f"def {safe}({_listed(parameters)}): pass", namespace)  # noqa: S102
-    checker: Callable[..., None] = namespace[safe]
-    return checker
+    checker: Any = namespace[safe]
+    checker.takes = _positional_range(parameters)
+    made: Callable[..., None] = checker
+    return made
+
+
+def _positional_range(parameters: list[inspect.Parameter]) -> tuple[int, int] | None:
+    # How many positional arguments, and nothing else, are taken; None where that is never enough.
+    least = most = 0
+    for parameter in parameters:
+        is_needed = parameter.default is parameter.empty
+        if parameter.kind in _POSITIONAL:
+            least, most = least + is_needed, most + 1
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            most = sys.maxsize
+        elif parameter.kind is parameter.KEYWORD_ONLY and is_needed:
+            return None
+    return least, most
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celeriac import states
@@ -15,8 +16,8 @@ from celeriac._current import get_current_task
 from celeriac.backends import exception_form
 from celeriac.compression import method, pack_result, unpack_result
 from celeriac.exceptions import DecodeError, EncodeError
-from celeriac.serialization import accepted, dumps, loads, serializer
-from celeriac.timestamps import seconds
+from celeriac.serialization import accepted, dumps, is_native, loads, serializer
+from celeriac.timestamps import UTC, seconds
 
 if TYPE_CHECKING:
     from celeriac._protocols import App
@@ -214,6 +215,19 @@ class Documents:
             dumps(result, self.serializer, "result")
             raise
 
+    @cached_property
+    def writes_plain_successes(self) -> bool:
+        """Whether a success's document is what the Rust module writes of a value and a date."""
+        conf = self.app.conf
+        return (
+            all(getattr(type(self), name) is getattr(Documents, name) for name in _MAKERS)
+            and self.serializer == "json"
+            and is_native(self.content_type)
+            and self.compression is None
+            and not conf.result_extended
+            and self.app.timezone is UTC
+        )
+
     # Fields ------------------------------------------------------------------------------------
 
     def _get_result_meta(
@@ -290,6 +304,16 @@ class Documents:
 
 
 _serializer = serializer
+#: What has a part in making a document.
+_MAKERS = (
+    "document",
+    "_get_result_meta",
+    "current_task_children",
+    "encode",
+    "_encode",
+    "encode_result",
+    "prepare_value",
+)
 
 
 def _extended(request: Any) -> dict[str, Any]:

@@ -140,7 +140,9 @@ class group(Signature):  # noqa: N801 - Celery's name
         lent, connection = (options.pop(key, None) for key in ("publisher", "connection"))
         with app.publisher_or(lent, connection) as publisher:
             for sent in self._send(publisher, group_id, args, kwargs, options):
-                if (
+                if isinstance(sent, str):
+                    results.append_id(sent)
+                elif (
                     type(sent) is app.AsyncResult
                     and sent.backend is app.backend
                     and not sent.parent
@@ -162,14 +164,19 @@ class group(Signature):  # noqa: N801 - Celery's name
         """Send each member, one behind: of a chord's the last goes when the chord's size is stored.
 
         Yields:
-            A handle to each member's result.
+            A handle to each member's result, or its id where that is all there is to say.
         """
+        is_plain = not (args or kwargs) and options.keys() == {"group_id"}
+        quick = (self.app, publisher) if is_plain else None
         root_id, chord = options.get("root_id"), options.pop("chord", None)
         given = {"producer": publisher, "add_to_parent": False, **options}
         counts = not self._has_id_of_header()
         size = 0
         ahead: Any = None
-        for sig, result in self._frozen_members(self.tasks, group_id, root_id):
+        for sig, result in self._frozen_members(self.tasks, group_id, root_id, quick):
+            if sig is None:
+                yield result
+                continue
             if ahead is not None:
                 ahead.apply_async(args, kwargs, **given)
             body = chord if chord is not None else sig.options.get("chord")
@@ -191,20 +198,43 @@ class group(Signature):  # noqa: N801 - Celery's name
         return own_id is not None and own_id == self.options.get("group_id")
 
     def _frozen_members(
-        self, tasks: Any, group_id: str, root_id: str | None
+        self, tasks: Any, group_id: str, root_id: str | None, quick: Any = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Copy the members, flat, with their ids.
+        """Copy the members, flat, with their ids; those that can be are sent at once.
+
+        Args:
+            tasks: The members.
+            group_id: The group.
+            root_id: The first task of the workflow.
+            quick: The application, and the window, for calls that say nothing but their arguments.
 
         Yields:
-            A signature, and a handle to its result.
+            A signature, and a handle to its result; None and the id of what was sent.
         """
         source = tasks.taken() if isinstance(tasks, LazyTasks) else tasks
         for index, member in enumerate(source):
+            sent = None if quick is None else self._sent_at_once(member, quick, group_id, index)
+            if sent is not None:
+                yield None, sent
+                continue
             sig = maybe_signature(member, app=self._app, clone=True)
             if compose.kind(sig) == "group":
-                yield from self._frozen_members(sig.tasks, group_id, root_id)
+                yield from self._frozen_members(sig.tasks, group_id, root_id, quick)
+                quick = None  # what comes after it is not sent before it
             elif not _is_empty_chain(sig):
+                quick = None
                 yield sig, sig.freeze(group_id=group_id, root_id=root_id, group_index=index)
+
+    def _sent_at_once(self, member: Any, quick: Any, group_id: str, index: int) -> Any:
+        if type(member) is not Signature or member["options"]:
+            return None
+        (app, window), given = quick, member.app_given
+        known = member.task_given or app.tasks.get(member["task"])
+        if known is None or (given is not None and given is not app) or known.app is not app:
+            return None
+        # Compat: a signature that was read from JSON has a list; Celery sends, and shows, a tuple.
+        args = tuple(member["args"])
+        return known.send_member(args, member["kwargs"], window, group_id, index)
 
     def _options_of_members(self, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
         options = dict(self.options)

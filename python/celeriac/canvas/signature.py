@@ -140,6 +140,11 @@ class Signature(dict[str, Any]):
         return self._app
 
     @property
+    def task_given(self) -> Any:
+        """The task it was made with; None if it was made with a name."""
+        return self._type
+
+    @property
     def app_known(self) -> Any:
         """The application it was made with, or that of its task; None if it is any."""
         return self._app if self._app is not None else getattr(self._type, "app", None)

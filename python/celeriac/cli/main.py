@@ -16,8 +16,10 @@ __all__ = ("CLIContext", "celeriac", "main")
 #: Where each command lives, and what the list of commands says of it: none of them is imported
 #: before it is run.
 _COMMANDS = {
+    "bench": ("bench:bench", "Measure publishing, a worker and the round trip on your broker."),
     "call": ("tasks:call", "Send a task by its name, and print its id."),
     "control": ("remote:control", "Tell workers what to do."),
+    "dead": ("dead:dead", "Look at dead letters, run them again, or delete them."),
     "inspect": ("remote:inspect", "Ask workers how they are."),
     "list": ("queues:list_", "List what the broker knows."),
     "purge": ("queues:purge", "Delete all messages of the application's queues."),

@@ -20,7 +20,6 @@ _WITHOUT_EFFECT = {
     "autoscale": True,
     "beat": True,
     "statedb": False,
-    "heartbeat_interval": False,
     "disable_prefetch": False,
     "schedule_filename": False,
     "scheduler": False,
@@ -28,7 +27,6 @@ _WITHOUT_EFFECT = {
     "gid": False,
     "umask": False,
     "executable": False,
-    "task_events": False,
 }
 
 
@@ -43,13 +41,15 @@ _WITHOUT_EFFECT = {
 @click.option("-X", "--exclude-queues", help="Not these queues.")
 @click.option("-I", "--include", help="Import these modules, too.")
 @click.option("--purge", "--discard", is_flag=True, help="Delete what waits in the queues first.")
-@click.option("-E", "--task-events", "--events", is_flag=True, default=None, help="Task events.")
+@click.option(
+    "-E", "--task-events", "--events", is_flag=True, default=None, help="Tell monitors of tasks."
+)
 @click.option("-O", "--optimization", type=click.Choice(["default", "fair"]), default="default")
 @click.option("--prefetch-multiplier", type=int, help="Messages held for each process.")
 @click.option("--pool-start-method", type=click.Choice(["fork", "spawn"]))
 @click.option("--without-gossip", is_flag=True, help="Accepted: there is no gossip.")
 @click.option("--without-mingle", is_flag=True, help="Do not ask other workers what is revoked.")
-@click.option("--without-heartbeat", is_flag=True, help="Accepted: there are no heartbeats.")
+@click.option("--without-heartbeat", is_flag=True, help="Do not tell monitors that it lives.")
 @click.option("--time-limit", type=float, help="Kill tasks after so many seconds.")
 @click.option("--soft-time-limit", type=float, help="Interrupt tasks after so many seconds.")
 @click.option("--autoscale", metavar="MAX,MIN")
@@ -57,7 +57,7 @@ _WITHOUT_EFFECT = {
 @click.option("--max-tasks-per-child", type=int, help="Replace a child after so many tasks.")
 @click.option("--max-memory-per-child", type=int, help="Replace a child beyond so many KiB.")
 @click.option("-S", "--statedb")
-@click.option("--heartbeat-interval", type=int)
+@click.option("--heartbeat-interval", type=int, help="Seconds between two heartbeats; 2.")
 @click.option("--disable-prefetch", is_flag=True, default=None)
 @click.option("-s", "--schedule-filename", "--schedule")
 @click.option("--scheduler")

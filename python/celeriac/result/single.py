@@ -104,6 +104,11 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
     #: Makes handles of result tuples (`celeriac.result.tuples` sets it).
     from_tuple: Any = None
     _callbacks: Sequence[tuple[Any, Any]] = ()
+    _task_name: str | None = None
+    _ignored = False
+    _subscription: Any = None
+    _subscribed_in = 0
+    _cache: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -121,10 +126,35 @@ class AsyncResult(ResultBase, Tree, Generic[R_co]):
         self.backend = backend if backend is not None else self.app.backend
         self.parent = parent
         self._task_name = task_name
-        self._ignored = False
-        self._subscription: Any = None
-        self._subscribed_in = 0
-        self._cache: dict[str, Any] | None = None
+
+    @classmethod
+    def maker(
+        cls, app: Any, backend: Any, task_name: str, *, ignored: bool
+    ) -> Callable[[str], Any]:
+        """Say how handles to tasks that were just sent are made, without what a call looks up.
+
+        Args:
+            app: The application.
+            backend: The result backend.
+            task_name: The task's name.
+            ignored: Whether its results are ignored.
+
+        Returns:
+            A function that makes a handle of an id.
+        """
+        new = cls.__new__
+
+        def make(task_id: str) -> Any:
+            made = new(cls)
+            made.id = task_id
+            made.app = app
+            made.backend = backend
+            made._task_name = task_name  # noqa: SLF001 - its own class's
+            if ignored:
+                made._ignored = True  # noqa: SLF001 - see above
+            return made
+
+        return make
 
     # Waiting -----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.settings.check import checked
@@ -79,6 +79,8 @@ class Settings(MutableMapping[str, Any]):
     prefix: str
     #: Counts changes, so that who has derived something from settings knows when to derive anew.
     version: int
+    #: Called at each change of any settings, for who does not want to compare `version`.
+    watchers: ClassVar[list[Callable[[], None]]] = []
     #: Loads the configuration; called once, when the first setting is read.
     pending: Callable[[], None] | None
     loaded: Mapping[str, Any] | None
@@ -193,6 +195,8 @@ class Settings(MutableMapping[str, Any]):
         """Tell whoever derived something from the settings that they have changed."""
         self.__dict__["version"] += 1
         self.memo.clear()
+        for tell in self.watchers:
+            tell()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set many at once."""

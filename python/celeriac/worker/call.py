@@ -4,18 +4,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac.app.einfo import ExceptionInfo
-from celeriac.worker.outcome import Outcome
+from celeriac.worker.outcome import Outcome, Succeeded
 from celeriac.worker.plan import Handlers
 
-__all__ = ("Call", "Ended", "Report")
+__all__ = ("SUCCEEDED", "Call", "Ended", "Report")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a message, and its result document where the worker is to store it."""
+    """What became of a message, and its result document where the worker is to store it.
+
+    ``told`` is what events say of its end, where somebody wants to know.
+    """
 
     outcome: Outcome
     document: bytes | None = None
+    told: dict[str, Any] | None = None
+
+
+#: What became of most messages.
+SUCCEEDED = Report(Succeeded())
 
 
 @dataclass(slots=True)

@@ -34,7 +34,16 @@ class Census:
             request: The task.
         """
         request.time_start = time.time_ns() / 1e9
-        self.started_total[request.task_name] += 1
+        self.started_total[request.task.name] += 1
+
+    def pass_through(self, request: Request) -> None:
+        """Note that a task was started and has ended since anybody looked.
+
+        Args:
+            request: The task.
+        """
+        self.started_total[request.task.name] += 1
+        self.leave(request)
 
     def leave(self, request: Request) -> None:
         """Note that a task is settled.

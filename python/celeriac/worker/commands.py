@@ -339,6 +339,34 @@ def cancel_consumer(state: Any, queue: str, **_: Any) -> Any:
     return _ok(f"no longer consuming from {queue}")
 
 
+# Events ------------------------------------------------------------------------------------------
+
+
+@control_command()
+def enable_events(state: Any, **_: Any) -> Any:
+    """Tell worker(s) to send task-related events."""
+    if not state.worker.events.enable_tasks():
+        return _ok("task events already enabled")
+    logger.info("Events of group {task} enabled by remote.")
+    return _ok("task events enabled")
+
+
+@control_command()
+def disable_events(state: Any, **_: Any) -> Any:
+    """Tell worker(s) to stop sending task-related events."""
+    if not state.worker.events.disable_tasks():
+        return _ok("task events already disabled")
+    logger.info("Events of group {task} disabled by remote.")
+    return _ok("task events disabled")
+
+
+@control_command()
+def heartbeat(state: Any, **_: Any) -> None:
+    """Tell worker(s) to send event heartbeat immediately."""
+    logger.debug("Heartbeat requested by remote.")
+    state.worker.events.answer()
+
+
 # Limits and the pool ------------------------------------------------------------------------------
 
 
@@ -405,9 +433,6 @@ def _absent(name: str, kind: str, signature: str | None, args: list[tuple[str, A
 for _name, _kind, _signature, _args in (
     ("rate_limit", "control", "<task_name> <rate_limit (e.g., 5/s | 5/m | 5/h)>",
      [("task_name", str), ("rate_limit", str)]),
-    ("enable_events", "control", None, []),
-    ("disable_events", "control", None, []),
-    ("heartbeat", "control", None, []),
     ("election", "control", None, []),
     ("pool_restart", "control", None, []),
     ("autoscale", "control", "[max [min]]", [("max", int), ("min", int)]),

@@ -7,11 +7,13 @@ from typing import Any
 
 from celeriac import signals
 from celeriac._native import Delivery
+from celeriac.app.infolines import InfoLines
 from celeriac.exceptions import DecodeError
 from celeriac.worker import protocol1
 from celeriac.worker.load import UNSTRUCTURED, Body, load, unpacked
 from celeriac.worker.outcome import (
     Expired,
+    LostTooOften,
     NotRegisteredHere,
     Outcome,
     Poisonous,
@@ -19,7 +21,7 @@ from celeriac.worker.outcome import (
     Revoked,
     Undecodable,
 )
-from celeriac.worker.plan import ack_policy
+from celeriac.worker.plan import ack_policy, most_losses
 from celeriac.worker.request import Request
 from celeriac.worker.times import unix_ms_of
 
@@ -27,6 +29,7 @@ __all__ = ("Door", "TurnedAway", "announce_revoked", "has_stamp")
 
 logger = logging.getLogger("celery.worker.strategy")
 request_logger = logging.getLogger("celery.worker.request")
+_lines = InfoLines(logger)
 
 #: How a body ends that asks for nothing after the task, or only for what we do: the chord comes
 #: last. Everything else is decoded at the door, and looked at.
@@ -74,7 +77,9 @@ class Door:
         self._tasks = app.tasks
         self._hostname = hostname
         self._accept = accept
+        self._takes_json = accept is None or "application/json" in accept
         self._max_bytes: int = app.conf.decompressed_max_bytes
+        self._most_losses = most_losses(app.conf)
         self._now_ms = now_ms
         self._sender = sender
         self._revoked = revoked
@@ -91,6 +96,8 @@ class Door:
             The request; its ``due_ms`` lies in the future where the task is to wait. Or why it
             does not run.
         """
+        if delivery.is_plain and self._takes_json:
+            return self._welcome(delivery)
         if delivery.task is not None or delivery.error is not None:
             return self._admit(delivery)
         translated = protocol1.translate(delivery, self._accept, self._max_bytes)
@@ -105,6 +112,9 @@ class Door:
         outcome = self._fault(delivery)
         if outcome is not None:
             return TurnedAway(outcome)
+        return self._welcome(delivery)
+
+    def _welcome(self, delivery: Delivery) -> Request | TurnedAway:
         name = delivery.task or ""
         task = self._tasks.get(name)
         if task is None:
@@ -113,21 +123,29 @@ class Door:
         if policy is None:
             policy = self._policies[name] = ack_policy(task)
         request = Request(delivery, task, policy, self._hostname)
-        if delivery.eta is not None or delivery.expires is not None:
+        if not delivery.is_plain and (delivery.eta is not None or delivery.expires is not None):
             try:
                 self._read_times(request)
             except DecodeError as exc:
                 return TurnedAway(Refused(str(exc)), request)
         if logger.isEnabledFor(logging.INFO):
             _log_received(request)
-        if self.is_too_late(request):
-            return TurnedAway(Expired(), request)
-        if self._is_revoked(request):
-            announce_revoked(request)
-            return TurnedAway(Revoked("revoked"), request)
+        outcome = self._unfit(request)
+        if outcome is not None:
+            return TurnedAway(outcome, request)
         if signals.task_received.receivers:
             signals.task_received.send(sender=self._sender, request=request)
         return request
+
+    def _unfit(self, request: Request) -> Outcome | None:
+        # Why a task that is known here is not run.
+        if request.expires_ms and self.is_too_late(request):
+            return Expired()
+        if (self._revoked or self._revoked_stamps) and self._is_revoked(request):
+            announce_revoked(request)
+            return Revoked("revoked")
+        losses = request.delivery.losses
+        return LostTooOften(losses, self._most_losses) if losses > self._most_losses else None
 
     def _is_revoked(self, request: Request) -> bool:
         if self._revoked and request.id in self._revoked:
@@ -259,6 +277,8 @@ def announce_revoked(
 
 
 def _log_received(request: Request) -> None:
+    if _lines.info(f"Task {request.name}[{request.id}] received"):
+        return
     context = {
         "id": request.id,
         "name": request.name,

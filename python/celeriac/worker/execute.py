@@ -5,21 +5,34 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import CoroutineType
 from typing import Any, TypeAlias
 
 from celeriac import _current, signals, states
 from celeriac.app import coroutines, joining, link
+from celeriac.app.context import Context, LateContext
 from celeriac.app.einfo import ExceptionInfo
+from celeriac.app.parts import Parts
 from celeriac.app.predicates import state_of
-from celeriac.app.task import Context
+from celeriac.exceptions import EncodeError
+from celeriac.timestamps import UTC
 from celeriac.worker import tell
-from celeriac.worker.call import Call, Ended, Report
+from celeriac.worker.call import SUCCEEDED, Call, Ended, Report
 from celeriac.worker.limits import SoftAlarm, TimeLimits
 from celeriac.worker.load import Body, Message, load
-from celeriac.worker.outcome import Failed, Ignored, Rejected, Retried, Succeeded
-from celeriac.worker.plan import Handlers, handlers
-from celeriac.worker.record import Recorder
+from celeriac.worker.outcome import (
+    Failed,
+    Ignored,
+    Poisonous,
+    Rejected,
+    Retried,
+    Succeeded,
+)
+from celeriac.worker.plan import Handlers, Quick, handlers, is_hooked, quick
+from celeriac.worker.record import MAX_HANDED_OVER_BYTES, Recorder
 
 __all__ = ("Executor", "Steps", "advance", "raised", "returned")
 
@@ -73,9 +86,15 @@ class Executor:
         self._accept = accept
         self._alarm = alarm
         self._limits_coroutines = limits_coroutines
+        #: Whether reports say what events tell.
+        self.describes = False
         self._unlimited: set[str] = set()
         self._recorder = Recorder(app.backend)
         self._handlers: dict[str, Handlers] = {}
+        self._plans: dict[str, Quick | None] = {}
+        self._backend = app.backend
+        self._has_own_clock = type(app).now is Parts.now and "now" not in vars(app)
+        self._takes_json = accept is None or "application/json" in accept
 
     def execute(self, message: Message) -> Report:
         """Run the task that a message asks for.
@@ -87,6 +106,9 @@ class Executor:
             What became of it. Where a task raises ``SystemExit`` or the like there is no report:
             the exception passes through, after ``task_postrun``.
         """
+        report = self._quickly(message)
+        if report is not None:
+            return report
         steps = self.steps(message)
         try:
             found = advance(steps)
@@ -95,6 +117,93 @@ class Executor:
         finally:
             steps.close()
         return found  # type: ignore[return-value]  # a call has one coroutine
+
+    def _quickly(self, message: Message) -> Report | None:
+        # The way of most messages: a plain task that nobody watches. None: it is not one of them.
+        name = message.task or ""
+        if name not in self._plans:
+            self._plans[name] = self._plan(name)
+        plan = self._plans[name]
+        if plan is None or self.describes or _is_watched() or self._is_limited(message, plan.task):
+            return None
+        found = message.plain_arguments()
+        if found is None:
+            return None
+        started_s = time.monotonic()
+        args, kwargs = found
+        task = plan.task
+        request = LateContext(self._request, message, args, kwargs, _NO_EMBED)
+        tasks = _current.enter_task(task)
+        requests = task.request_stack.enter(request)
+        try:
+            value = _tried(plan.run, args, kwargs)
+            if type(request) is LateContext and tell.has_quick_line(message):
+                report = self._report(message, task, value)
+                if report is not None and tell.succeeded_plainly(message, task, value, started_s):
+                    return report
+            call = Call(task, request, args, kwargs, plan.handlers, started_s, value)
+            if coroutines.is_coroutine(value):
+                ended = _awaited(call, self._alarm)
+            else:
+                ended = value.ended if type(value) is _Raised else returned(value)
+            return self._concluded(call, ended)
+        finally:
+            task.request_stack.leave(requests)
+            _current.leave_task(tasks)
+
+    def _plan(self, name: str) -> Quick | None:
+        loader = self._app.loader
+        if not self._takes_json or is_hooked(loader):
+            return None
+        task = self._app.tasks.get(name)
+        return None if task is None else quick(task)
+
+    def _is_limited(self, message: Message, task: Any) -> bool:
+        # Whether there is a limit to keep, or to warn about; or a state to store before.
+        hard_s, soft_s = message.timelimit
+        if task.track_started or hard_s or soft_s or task.soft_time_limit or task.time_limit:
+            return True
+        return self._alarm is not None and self._alarm.soft(None, task) is not None
+
+    def _report(self, message: Message, task: Any, value: Any) -> Report | None:
+        # Report a success of which nothing but its value matters; None where there is more to it.
+        kind = type(value)
+        if kind is _Raised or kind is CoroutineType:
+            return None
+        ignored = message.ignore_result
+        if task.ignore_result if ignored is None else ignored:
+            return SUCCEEDED
+        if kind not in _PLAIN_VALUES or not self._is_kept_plainly(task.backend):
+            return None
+        try:
+            document = message.success_document(value, datetime.now(UTC).isoformat())
+        except EncodeError:
+            return None
+        return None if len(document) > MAX_HANDED_OVER_BYTES else Report(_SUCCEEDED, document)
+
+    def _is_kept_plainly(self, backend: Any) -> bool:
+        return (
+            backend is self._backend
+            and backend.native is not None
+            and not backend.is_disabled
+            and backend.writes_plain_successes
+            and self._has_own_clock
+        )
+
+    def _concluded(self, call: Call, ended: Ended) -> Report:
+        try:
+            return self._conclude(call, ended)
+        except Exception as exc:  # noqa: BLE001 - see `steps`
+            return self._internal_error(call, exc)
+        finally:
+            tell.postrun(call, ended)
+
+    def _conclude(self, call: Call, ended: Ended) -> Report:
+        ended = self._follow(call, ended)
+        ended, document = self._record(call, ended)
+        told = _for_events(call, ended) if self.describes else None
+        _tell(call, ended)
+        return Report(ended.outcome, document, told)
 
     def steps(self, message: Message) -> Steps:
         """Run the task that a message asks for, and leave its coroutine to the caller.
@@ -112,7 +221,10 @@ class Executor:
         body = load(message, self._accept, self._app.conf.decompressed_max_bytes)
         if not isinstance(body, Body):
             return Report(body)
-        call = self._prepare(message, body, started_s)
+        try:
+            call = self._prepare(message, body, started_s)
+        except Exception as exc:  # noqa: BLE001 - no message is worth a process
+            return Report(Poisonous(f"its request cannot be made: {exc!r}"))
         try:
             return (yield from self._steps(call))
         except Exception as exc:  # noqa: BLE001
@@ -125,6 +237,16 @@ class Executor:
         known = self._handlers.get(name)
         if known is None:
             known = self._handlers[name] = handlers(task)
+        request = self._request(message, body.args, body.kwargs, body.embed)
+        return Call(task, request, body.args, body.kwargs, known, started_s)
+
+    def _request(
+        self,
+        message: Message,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        embed: Mapping[str, Any],
+    ) -> Context:
         properties = message.properties()
         delivery_info = {
             "exchange": message.exchange,
@@ -132,17 +254,16 @@ class Executor:
             "priority": properties.get("priority"),
             "redelivered": message.redelivered,
         }
-        request = Context.from_message(
+        return Context.from_message(
             message.headers(),
             properties,
-            body.embed,
+            embed,
             delivery_info,
             self._hostname,
             is_eager=False,
-            args=body.args,
-            kwargs=body.kwargs,
+            args=args,
+            kwargs=kwargs,
         )
-        return Call(task, request, body.args, body.kwargs, known, started_s)
 
     def _steps(self, call: Call) -> Steps:
         ended: Ended | None = None
@@ -156,10 +277,7 @@ class Executor:
             ended = _run(call, self._alarm)
             if ended is None:
                 ended = yield call
-            ended = self._follow(call, ended)
-            ended, document = self._record(call, ended)
-            _tell(call, ended)
-            return Report(ended.outcome, document)
+            return self._conclude(call, ended)
         finally:
             try:
                 tell.postrun(call, ended)
@@ -260,9 +378,36 @@ class Executor:
 
 
 _OWN_LIMITS = TimeLimits()
+#: Values that hold no handle of a result, whose document another way is made.
+_PLAIN_VALUES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
+#: What a body says that asks for nothing after its task.
+_NO_EMBED: Mapping[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _SUCCEEDED = Succeeded()
 _FAILED = Failed()
 _REFUSED_FOR_GOOD = Rejected(requeue=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What `_tried` returns for a task that raised, apart from all that a task can return."""
+
+    ended: Ended
+
+
+def _tried(run: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    # A frame of its own: one that an exception holds must not hold that exception.
+    try:
+        return run(*args, **kwargs)
+    except Exception as exc:  # noqa: BLE001 - the task's own
+        return _Raised(raised(exc))
+
+
+def _is_watched() -> bool:
+    return bool(
+        signals.task_prerun.receivers
+        or signals.task_postrun.receivers
+        or signals.task_success.receivers
+    )
 
 
 def _run(call: Call, alarm: SoftAlarm | None) -> Ended | None:
@@ -344,6 +489,10 @@ def _failed(exc: Exception) -> Ended:
 
 def _triple(exc: Exception) -> Any:
     return type(exc), exc, exc.__traceback__
+
+
+def _for_events(call: Call, ended: Ended) -> dict[str, Any]:
+    return tell.for_events(call, ended, time.monotonic() - call.started_s)
 
 
 def _tell(call: Call, ended: Ended) -> None:

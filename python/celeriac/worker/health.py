@@ -55,9 +55,14 @@ class HealthFile:
         """Write it from now on."""
         self._thread.start()
 
-    def looped(self) -> None:
-        """Say that the main loop goes round."""
+    def looped(self) -> float:
+        """Say that the main loop goes round.
+
+        Returns:
+            In how many seconds it is to say so again.
+        """
         self._looped_ms = self._now_ms()
+        return EVERY_S
 
     def _run(self) -> None:
         is_told = False
@@ -87,7 +92,8 @@ class HealthFile:
             "proved_ms": now_ms - proved_ms_ago,
         }
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(found), encoding="utf-8")
+        # A line for each member: `celeriac.probe` reads lines.
+        temporary.write_text(json.dumps(found, indent=0, ensure_ascii=False), encoding="utf-8")
         temporary.replace(self._path)
 
     def close(self) -> None:

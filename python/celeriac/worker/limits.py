@@ -28,6 +28,9 @@ __all__ = (
 
 logger = logging.getLogger("celery.worker.request")
 
+#: No queue waits longer than `threading.TIMEOUT_MAX`: an infinite limit is one of 30 years.
+_LONGEST_S = 1e9
+
 
 def log_exceeded(request: Any, which: str, limit_s: float) -> None:
     """Log that a task has run longer than it may, in Celery's words.
@@ -169,7 +172,7 @@ class SoftAlarm:
         if self._clock is None:
             self._clock = threading.Thread(target=self._watch, name="soft-limits", daemon=True)
             self._clock.start()
-        self._due_s = time.monotonic() + limit_s
+        self._due_s = time.monotonic() + min(limit_s, _LONGEST_S)
         self._armed.put(None)
 
     def disarm(self) -> None:

@@ -58,6 +58,24 @@ class Message(Protocol):
     def raw_body(self) -> bytes:
         """The body as it travelled."""
 
+    @property
+    def timelimit(self) -> tuple[float | None, float | None]:
+        """The hard and the soft time limit, in seconds."""
+
+    @property
+    def ignore_result(self) -> bool | None:
+        """Whether nobody wants its result; None leaves it to the task."""
+
+    @property
+    def is_shadowed(self) -> bool:
+        """Whether people see it by another name than the task's."""
+
+    def plain_arguments(self) -> tuple[list[Any], dict[str, Any]] | None:
+        """The arguments, where the body is JSON and asks for nothing after the task."""
+
+    def success_document(self, value: Any, date_done: str, /) -> bytes:
+        """The document of a success of which nothing but its value matters."""
+
     def body(self, max_bytes: int = ..., /) -> Any:
         """The body, decompressed to at most `max_bytes`, decoded from JSON or msgpack."""
 

@@ -61,7 +61,9 @@ def context_of_unknown(delivery: Any, accept: frozenset[str] | None, max_bytes: 
     return Context.from_message(headers, properties, body.embed, {}, None, is_eager=False)
 
 
-def spread(app: Any, request: Request, context: Any, exc: BaseException) -> None:
+def spread(
+    app: Any, request: Request, context: Any, exc: BaseException, *, is_logged: bool = False
+) -> None:
     """Tell of a lost task all that a failing task would have told itself.
 
     The task's own handlers hear of a hard time limit alone, as in Celery.
@@ -71,12 +73,13 @@ def spread(app: Any, request: Request, context: Any, exc: BaseException) -> None
         request: The task.
         context: Its context.
         exc: What is stored as its failure.
+        is_logged: Whether the log has it already.
     """
     einfo = None
     if isinstance(exc, TimeLimitExceeded):
         einfo = ExceptionInfo((type(exc), exc, exc.__traceback__))
         _call_handlers(request.task, context, exc, einfo)
-    else:
+    elif not is_logged:
         logger.error("Task handler raised error: %r", exc, exc_info=exc)
     if signals.task_failure.receivers:
         signals.task_failure.send(

@@ -9,6 +9,7 @@ from typing import Any
 
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.nodenames import default_nodename, host_format
+from celeriac.worker.events import DEFAULT_INTERVAL_S
 from celeriac.worker.limits import TimeLimits
 
 __all__ = ("POOLS", "NoSuchPool", "Options", "loglevel_number", "names", "options_from")
@@ -48,6 +49,7 @@ class Options:
         task_events: Whether monitors are to get task events.
         quiet: Whether there is no banner.
         no_color: Whether the log has no colours; None decides by the terminal.
+        heartbeat_interval_s: Seconds between two events that say that the worker lives; 0 for none.
         without_mingle: Whether other workers are not asked which tasks are revoked.
         allow_unsupported: Start although guards have no effect.
         limits: How long tasks may run that do not say it themselves.
@@ -69,6 +71,7 @@ class Options:
     task_events: bool
     quiet: bool
     no_color: bool | None
+    heartbeat_interval_s: float
     without_mingle: bool
     allow_unsupported: bool
     limits: TimeLimits
@@ -112,6 +115,7 @@ def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Opti
         task_events=_either(given.get("task_events"), conf.worker_send_task_events),
         quiet=bool(given.get("quiet")),
         no_color=given.get("no_color"),
+        heartbeat_interval_s=_heartbeat_s(given),
         without_mingle=bool(given.get("without_mingle")),
         allow_unsupported=bool(given.get("allow_unsupported")),
         limits=TimeLimits(
@@ -129,6 +133,14 @@ def options_from(conf: Any, hostname: str | None, given: dict[str, Any]) -> Opti
 
 def _first(given: Any, setting: Any) -> Any:
     return setting if given is None else given
+
+
+def _heartbeat_s(given: dict[str, Any]) -> float:
+    interval_s = float(given.get("heartbeat_interval") or DEFAULT_INTERVAL_S)
+    if interval_s < 0:
+        message = f"--heartbeat-interval is a number of seconds above 0, not {interval_s:g}."
+        raise ImproperlyConfigured(message)
+    return 0.0 if given.get("without_heartbeat") else interval_s
 
 
 def _either(given: Any, setting: Any) -> bool:

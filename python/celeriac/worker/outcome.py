@@ -8,6 +8,7 @@ __all__ = (
     "Failed",
     "HandedBack",
     "Ignored",
+    "LostTooOften",
     "NotRegisteredHere",
     "Outcome",
     "Poisonous",
@@ -82,6 +83,32 @@ class TimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class LostTooOften:
+    """Who held it died more often than a message is delivered again: it is a dead letter.
+
+    ``losses`` is how often, ``limit`` how often it may be. ``last`` is what became of it the last
+    time, where that was in this worker.
+    """
+
+    losses: int
+    limit: int
+    last: WorkerLost | TimedOut | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is kept, and not run again."""
+        times = "once" if self.losses == 1 else f"{self.losses} times"
+        said = f"who held it died {times}, and worker_redelivery_limit is {self.limit}"
+        match self.last:
+            case WorkerLost(cause):
+                return f"{said} ({cause})"
+            case TimedOut(limit_s):
+                return f"{said} (it ran longer than {limit_s:g}s)"
+            case None:
+                return said
+
+
+@dataclass(frozen=True, slots=True)
 class HandedBack:
     """Nobody started it: the worker stops, or the child it waited for died."""
 
@@ -126,6 +153,7 @@ Outcome: TypeAlias = (
     | WorkerLost
     | TimedOut
     | HandedBack
+    | LostTooOften
     | NotRegisteredHere
     | Refused
     | Undecodable

@@ -70,6 +70,11 @@ class Remote:
         self._hellos: Mailbox | None = None
         self._hellos_end_s = 0.0
 
+    @property
+    def box(self) -> Mailbox:
+        """Its mailbox, which can also send."""
+        return self._box
+
     def start(self) -> None:
         """Begin to listen. Without a connection the worker works all the same."""
         self._box.ring(self._state.intake)

@@ -1,5 +1,8 @@
 """How a child says over its socket what became of a task: a code and a few bytes of detail."""
 
+import json
+from typing import Any
+
 from celeriac.worker.outcome import (
     Failed,
     Ignored,
@@ -11,7 +14,7 @@ from celeriac.worker.outcome import (
     Undecodable,
 )
 
-__all__ = ("WORN_OUT", "from_frame", "to_frame")
+__all__ = ("WORN_OUT", "from_extra", "from_frame", "to_extra", "to_frame", "told_of")
 
 #: Added to a code by a child that has grown beyond its memory limit, and is to be replaced.
 WORN_OUT = 1 << 8
@@ -29,11 +32,38 @@ _UNDECODABLE = 6
 _POISONOUS = 7
 
 
-def to_frame(outcome: Outcome) -> tuple[int, bytes]:
+def to_extra(limit: bytes, *, describes: bool) -> bytes:
+    """Put what a child is to know beside the message.
+
+    Args:
+        limit: The task's changed soft time limit; empty where it was not changed.
+        describes: Whether it is to say what events tell.
+
+    Returns:
+        Bytes; none for most.
+    """
+    return b"E" + limit if describes else limit
+
+
+def from_extra(extra: bytes) -> tuple[bytes, bool]:
+    """Read back what `to_extra` wrote.
+
+    Args:
+        extra: The bytes.
+
+    Returns:
+        Limit, and whether to say what events tell.
+    """
+    describes = extra.startswith(b"E")
+    return extra[describes:], describes
+
+
+def to_frame(outcome: Outcome, told: dict[str, Any] | None = None) -> tuple[int, bytes]:
     """Put an outcome into the numbers that travel.
 
     Args:
         outcome: What executing can end with.
+        told: What events tell of it, where that is wanted.
 
     Returns:
         A code below 256, and its detail in UTF-8 (empty for most).
@@ -51,7 +81,23 @@ def to_frame(outcome: Outcome) -> tuple[int, bytes]:
     if code is None:
         message = f"A child cannot come to {outcome!r}."
         raise ValueError(message)
-    return code, b""
+    return code, b"" if told is None else json.dumps(told).encode()
+
+
+def told_of(code: int, detail: bytes) -> dict[str, Any] | None:
+    """Read what events tell of an outcome that has no detail of its own.
+
+    Args:
+        code: The code.
+        detail: The detail.
+
+    Returns:
+        It; None where it was not wanted.
+    """
+    if not detail or code not in _WITHOUT_DETAIL:
+        return None
+    told: dict[str, Any] = json.loads(detail)
+    return told
 
 
 def from_frame(code: int, detail: bytes) -> Outcome:

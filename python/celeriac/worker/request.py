@@ -10,6 +10,9 @@ from celeriac.worker.settle import AckPolicy
 
 __all__ = ("Request",)
 
+_FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+
 
 class Request:
     """A task message that was admitted.
@@ -78,7 +81,8 @@ class Request:
     @property
     def name(self) -> str:
         """The name people see: the message's ``shadow``, or the task's."""
-        return str(self.headers.get("shadow") or self.task.name)
+        shadow = self.headers.get("shadow") if self.delivery.is_shadowed else None
+        return str(shadow or self.task.name)
 
     @property
     def task_id(self) -> str:
@@ -209,4 +213,10 @@ class Request:
 
 
 def _moment(unix_ms: int, zone: tzinfo = timezone.utc) -> datetime | None:
-    return datetime.fromtimestamp(unix_ms / 1000, zone) if unix_ms else None
+    if not unix_ms:
+        return None
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, zone)
+    except (ValueError, OverflowError):
+        # The first and the last day of the calendar lie beyond it with some offsets.
+        return _LAST if unix_ms > 0 else _FIRST

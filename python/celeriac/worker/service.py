@@ -4,17 +4,19 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 from celeriac import broker, serialization, signals
 from celeriac._native import Intake, Publisher, redacted
-from celeriac.exceptions import WorkerShutdown, WorkerTerminate
+from celeriac.exceptions import OperationalError, WorkerShutdown, WorkerTerminate
 from celeriac.green import plain
 from celeriac.rustlogs import drain_rust_logs
 from celeriac.worker import banner as banners
 from celeriac.worker.connect import reach_broker
 from celeriac.worker.dispatch import Door
+from celeriac.worker.events import WorkerEvents
 from celeriac.worker.execute import Executor
 from celeriac.worker.health import HealthFile
 from celeriac.worker.loop import Loop
@@ -79,6 +81,7 @@ class WorkController:
         self._intake: Intake | None = None
         self._remote: Remote | None = None
         self._health: HealthFile | None = None
+        self.events: WorkerEvents | None = None
         self._ended = threading.Event()
         self.app.loader.init_worker()
         self.app.set_current()
@@ -142,7 +145,7 @@ class WorkController:
         self._redirect_stdouts()
         accept = serialization.accepted(self.app.conf.accept_content)
         host = _LateHost()
-        self.pool = self._make_pool(host, accept)
+        self.pool = self._make_pool(cast("Host", host), accept)
         # From here on there may be threads.
         self.pool.prepare()
         url, options = broker.read_url(self.app)
@@ -189,16 +192,17 @@ class WorkController:
         )
         settler = Settler(self.app, intake, accept)
         loop = Loop(self.app, intake, door, settler, self._stop, revoked, stamps)
-        host.real = loop
+        host.become(loop)
         intake.start()
         self.pool.start(intake)
         self._listen(intake, loop)
+        self._tell_of_itself(loop)
         if self.app.conf.worker_health_file:
             path = self.app.conf.worker_health_file
             is_busy = lambda: self._stop.interrupts  # noqa: E731
             self._health = HealthFile(path, self.hostname, intake, is_busy, _now_ms)
             self._health.start()
-            loop.turned = self._health.looped
+            loop.turned = _both(self._health.looped, loop.turned)
         signals.worker_ready.send(sender=self)
         ready_logger.info("%s ready.", self.hostname)
         try:
@@ -215,16 +219,31 @@ class WorkController:
         self._remote.start()
         loop.tend = self._remote.tend
 
+    def _tell_of_itself(self, loop: Loop) -> None:
+        options = self.options
+        interval_s = options.heartbeat_interval_s
+        if not (options.task_events or interval_s or self._remote):
+            return
+        events = self.events = WorkerEvents(self.app, self.hostname, loop, self.pool, interval_s)
+        is_one_broker = broker.read_url(self.app) == broker.write_url(self.app)
+        box = self._remote.box if self._remote is not None and is_one_broker else None
+        events.start(box, with_tasks=options.task_events)
+        loop.turned = events.turn
+
     def _end(self, intake: Intake) -> None:
-        """Stop in reverse: remote control, the pool, what is to be settled, the broker."""
+        """Stop in reverse: events, remote control, the pool, what is to be settled, the broker."""
         if self._health is not None:
             self._health.close()
+        if self.events is not None:
+            self.events.stop()
         if self._remote is not None:
             self._remote.close()
         intake.stop_reserving()
         self.pool.stop(_WIND_DOWN_S)
         try:
             intake.close(_WIND_DOWN_S)
+        except OperationalError as exc:  # the broker is away
+            logger.error("Not everything could be settled, its leases will run out: %s", exc)  # noqa: TRY400
         except Exception:
             logger.exception("Not everything could be settled; its leases will run out")
         signals.worker_shutdown.send(sender=self)
@@ -374,19 +393,27 @@ class WorkController:
             intake.wake()
 
 
+def _both(first: Callable[[], float], second: Callable[[], float]) -> Callable[[], float]:
+    def both() -> float:
+        return min(first(), second())
+
+    return both
+
+
 class _LateHost:
     """Stands for the loop in a pool that is made, and forks, before there is one."""
 
-    real: Host
+    is_too_late: Callable[[Any], bool]
+    started: Callable[[Any, int], None]
+    executed: Callable[[Any, Any], None]
+    ended: Callable[[Any, Any], None]
 
-    def is_too_late(self, request: Any) -> bool:
-        return self.real.is_too_late(request)
-
-    def started(self, request: Any, pid: int) -> None:
-        self.real.started(request, pid)
-
-    def ended(self, request: Any, report: Any) -> None:
-        self.real.ended(request, report)
+    def become(self, real: Host) -> None:
+        # No call in between: each of these is made for every task.
+        self.is_too_late = real.is_too_late
+        self.started = real.started
+        self.executed = real.executed
+        self.ended = real.ended
 
 
 def _now_ms() -> int:

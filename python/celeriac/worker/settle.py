@@ -9,6 +9,7 @@ from celeriac.worker.outcome import (
     Failed,
     HandedBack,
     Ignored,
+    LostTooOften,
     NotRegisteredHere,
     Outcome,
     Poisonous,
@@ -30,8 +31,12 @@ class Verdict(Enum):
 
     ACK = "ack"
     REQUEUE = "requeue"
+    #: The same, because the process that executed it died: the broker counts it.
+    REQUEUE_LOST = "requeue lost"
     REJECT = "reject"
     ASIDE = "aside"
+    #: The same, because the process that executed it died once too often.
+    ASIDE_LOST = "aside lost"
     #: The message was acknowledged when its task started: nothing is said again.
     ALREADY_ACKED = "already acked"
 
@@ -92,7 +97,7 @@ def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:  # noqa: C901
             return _SUCCEEDED
         case Retried():
             return _RETRIED
-        case Ignored() | Undecodable():
+        case Ignored():
             return _FORGOTTEN
         case Failed():
             return _FAILED if policy.acks_on_failure else _FAILED_REJECTED
@@ -101,18 +106,19 @@ def _when_late(outcome: Outcome, policy: AckPolicy) -> Settlement:  # noqa: C901
         case WorkerLost(in_cold_stop=True):
             return _BACK
         case WorkerLost():
-            return _BACK if policy.reject_on_worker_lost else _FAILED
+            return _BACK_LOST if policy.reject_on_worker_lost else _FAILED
         case TimedOut():
             return _FAILED if policy.acks_on_timeout else _FAILED_BACK
         case Expired() | Revoked():
             return _REVOKED
         case HandedBack():
             return _BACK
+        case LostTooOften():
+            verdict = Verdict.ASIDE if outcome.last is None else Verdict.ASIDE_LOST
+            return Settlement(verdict, states.FAILURE, outcome.reason)
         case NotRegisteredHere():
-            return _FAILED_REJECTED
-        case Refused():
-            return _REFUSED
-        case Poisonous(reason):
+            return _UNKNOWN
+        case Refused(reason) | Undecodable(reason) | Poisonous(reason):
             return Settlement(Verdict.ASIDE, None, reason)
 
 
@@ -122,10 +128,11 @@ _FORGOTTEN = Settlement(Verdict.ACK)
 _FAILED = Settlement(Verdict.ACK, states.FAILURE)
 _REVOKED = Settlement(Verdict.ACK, states.REVOKED)
 _FAILED_REJECTED = Settlement(Verdict.REJECT, states.FAILURE)
-_REFUSED = Settlement(Verdict.REJECT)
+_UNKNOWN = Settlement(Verdict.ASIDE, states.FAILURE, "no task of its name is registered")
 _BACK = Settlement(Verdict.REQUEUE)
+_BACK_LOST = Settlement(Verdict.REQUEUE_LOST)
 # Compat: celery/worker/request.py ``on_timeout`` fails the task, and has it run again.
-_FAILED_BACK = Settlement(Verdict.REQUEUE, states.FAILURE)
+_FAILED_BACK = Settlement(Verdict.REQUEUE_LOST, states.FAILURE)
 _TOLD_EARLY = {
     state: Settlement(Verdict.ALREADY_ACKED, state)
     for state in (None, states.SUCCESS, states.RETRY, states.FAILURE, states.REVOKED)

@@ -1,17 +1,18 @@
 """Carry settlements out: the document first, the verdict with it, through the intake."""
 
 import logging
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from celeriac import states
 from celeriac._native import Delivery, Intake
 from celeriac.app import joining
 from celeriac.worker import lost
-from celeriac.worker.call import Report
-from celeriac.worker.outcome import Outcome, TimedOut, WorkerLost
+from celeriac.worker.call import SUCCEEDED, Report
+from celeriac.worker.outcome import LostTooOften, Outcome, TimedOut, WorkerLost
+from celeriac.worker.plan import most_losses
 from celeriac.worker.request import Request
 from celeriac.worker.settle import AT_THE_DOOR, Settlement, Verdict, decide
-from celeriac.worker.turned import exception_for
+from celeriac.worker.turned import announce, exception_for
 
 __all__ = ("Settler",)
 
@@ -33,6 +34,7 @@ class Settler:
         self._intake = intake
         self._accept = accept
         self._max_bytes: int = app.conf.decompressed_max_bytes
+        self._most_losses = most_losses(app.conf)
         self._expires_s = {
             state: self._backend.expires_s(state)
             for state in (states.SUCCESS, states.FAILURE, states.REVOKED, states.RETRY)
@@ -56,15 +58,44 @@ class Settler:
             request: The task.
             report: What became of it.
         """
+        if report is SUCCEEDED and request.acknowledged:
+            return
         policy = request.policy
         if not policy.acks_late and not request.acknowledged:
             policy = AT_THE_DOOR
-        settlement = decide(report.outcome, policy)
+        outcome = report.outcome
+        settlement = decide(outcome, policy)
+        if settlement.verdict is Verdict.REQUEUE_LOST:
+            outcome = self._outcome_of_loss(request, outcome)
+            settlement = decide(outcome, policy)
         document = report.document
         if document is None and settlement.state is not None:
-            document = self._document(request, report.outcome, settlement.state)
+            document = self._document(request, outcome, settlement.state)
         request.acknowledged = True
         self._carry_out(request.delivery, settlement, document)
+
+    def settle_executed(self, request: Request, report: Report) -> None:
+        """Settle a message whose task has ended before anybody heard of its start.
+
+        Args:
+            request: The task.
+            report: What became of it.
+        """
+        settlement = decide(report.outcome, request.policy)
+        document = report.document
+        if document is None and settlement.state is not None and report is not SUCCEEDED:
+            document = self._document(request, report.outcome, settlement.state)
+        request.acknowledged = True
+        self._tell(request.delivery, settlement, document)
+
+    def _outcome_of_loss(self, request: Request, outcome: Outcome) -> Outcome:
+        # Its process died once more: it goes back, unless that was once too often.
+        losses = request.delivery.losses + 1
+        if losses <= self._most_losses or not isinstance(outcome, WorkerLost | TimedOut):
+            return outcome
+        too_often = LostTooOften(losses, self._most_losses, outcome)
+        announce(too_often, request.delivery, self._app)
+        return too_often
 
     def turn_away(self, delivery: Delivery, outcome: Outcome) -> None:
         """Settle a message whose task is not known here.
@@ -92,8 +123,9 @@ class Settler:
             return None
         context = lost.context_of(request, self._accept, self._max_bytes)
         joining.part_returned(self._app, self._backend, context, state, exc, may_wait=False)
-        if isinstance(outcome, WorkerLost | TimedOut):
-            lost.spread(self._app, request, context, exc)
+        if isinstance(outcome, WorkerLost | TimedOut | LostTooOften):
+            is_logged = isinstance(outcome, LostTooOften)
+            lost.spread(self._app, request, context, exc, is_logged=is_logged)
         if not request.store_errors:
             return None
         return self._encoded(request.id, exc, state, context)
@@ -116,6 +148,9 @@ class Settler:
     ) -> None:
         if settlement.verdict is Verdict.ALREADY_ACKED and document is None:
             return
+        self._tell(delivery, settlement, document)
+
+    def _tell(self, delivery: Delivery, settlement: Settlement, document: bytes | None) -> None:
         state = settlement.state
         self._intake.settle(
             delivery,
@@ -129,10 +164,13 @@ class Settler:
 
 
 # On a message that is acknowledged already, the intake stores the document and no more.
-_WORDS: dict[Verdict, Literal["ack", "requeue", "reject", "aside"]] = {
+_Word: TypeAlias = Literal["ack", "requeue", "requeue lost", "reject", "aside", "aside lost"]
+_WORDS: dict[Verdict, _Word] = {
     Verdict.ACK: "ack",
     Verdict.REQUEUE: "requeue",
+    Verdict.REQUEUE_LOST: "requeue lost",
     Verdict.REJECT: "reject",
     Verdict.ASIDE: "aside",
+    Verdict.ASIDE_LOST: "aside lost",
     Verdict.ALREADY_ACKED: "ack",
 }

@@ -1,17 +1,34 @@
 """Tell handlers, signals and the log how a task ended, in Celery's words and order."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celeriac import signals, states
 from celeriac._native import safe_repr
+from celeriac.app.infolines import InfoLines
 from celeriac.worker.call import Call, Ended
+from celeriac.worker.load import Message
 
-__all__ = ("failed", "ignored", "postrun", "rejected", "retried", "succeeded")
+__all__ = (
+    "failed",
+    "for_events",
+    "has_quick_line",
+    "ignored",
+    "postrun",
+    "rejected",
+    "retried",
+    "succeeded",
+    "succeeded_plainly",
+)
 
 # Compat: Sentry leaves this logger alone because it hears of failures by a signal.
 logger = logging.getLogger("celery.app.trace")
+_lines = InfoLines(logger)
+
+#: Characters of a traceback that an event carries.
+_MAX_TRACEBACK = 64 * 1024
 
 
 def succeeded(call: Call, ended: Ended, runtime_s: float) -> None:
@@ -32,6 +49,39 @@ def succeeded(call: Call, ended: Ended, runtime_s: float) -> None:
     if logger.isEnabledFor(logging.INFO):
         _log_success(call, ended, runtime_s)
     _after_return(call, ended)
+
+
+def has_quick_line(message: Message) -> bool:
+    """Say whether nobody hears of a task's success, or no more than a plain log.
+
+    Args:
+        message: The task's message.
+
+    Returns:
+        Whether `succeeded_plainly` may tell of it; nobody else is asked.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return True
+    return not message.is_shadowed and _lines.way() is not None
+
+
+def succeeded_plainly(message: Message, task: Any, value: Any, started_s: float) -> bool:
+    """Tell the log of a task that returned, and that nobody else watches.
+
+    Args:
+        message: The task's message, for which `has_quick_line` holds.
+        task: The task.
+        value: What it has returned.
+        started_s: When it was started, on the monotonic clock.
+
+    Returns:
+        Whether it is told.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return True
+    text = safe_repr(value, getattr(task, "resultrepr_maxsize", 1024))
+    runtime_s = time.monotonic() - started_s
+    return _lines.info(f"Task {task.name}[{message.id}] succeeded in {runtime_s}s: {text}")
 
 
 def _log_success(call: Call, ended: Ended, runtime_s: float) -> None:
@@ -155,6 +205,26 @@ def ignored(call: Call) -> None:
     """
     context = {**_named(call), "description": "ignored"}
     logger.info("Task %(name)s[%(id)s] %(description)s", context, extra={"data": context})
+
+
+def for_events(call: Call, ended: Ended, runtime_s: float) -> dict[str, Any]:
+    """Say what events tell of how a task ended.
+
+    Args:
+        call: The call.
+        ended: How it ended.
+        runtime_s: How long it took.
+
+    Returns:
+        The fields of a success, or of anything else.
+    """
+    if ended.einfo is None:
+        longest = getattr(call.task, "resultrepr_maxsize", 1024)
+        return {"result": safe_repr(ended.value, longest), "runtime": runtime_s}
+    exc = ended.value
+    if ended.state == states.RETRY:
+        exc = exc.exc
+    return {"exception": safe_repr(exc), "traceback": ended.einfo.traceback[:_MAX_TRACEBACK]}
 
 
 def postrun(call: Call, ended: Ended | None) -> None:

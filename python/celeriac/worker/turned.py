@@ -17,6 +17,7 @@ from celeriac.exceptions import (
 )
 from celeriac.worker.outcome import (
     Expired,
+    LostTooOften,
     NotRegisteredHere,
     Outcome,
     Poisonous,
@@ -33,17 +34,27 @@ logger = logging.getLogger("celery.worker.consumer.consumer")
 
 _UNKNOWN_TASK = (
     "Received unregistered task of type %r.\n"
-    "The message has been ignored and discarded.\n\n"
+    "The message has been ignored, and is kept: see `celeriac dead list`.\n\n"
     "Is the module that defines the task imported by this worker (-I, include=, imports), and\n"
     "under the same name as in the producer? Registered here: see the list at start (-l INFO).\n\n"
     "The message: %s"
 )
 _INVALID = (
     "Received invalid task message: %s\n"
-    "The message has been ignored and discarded.\n\nThe message: %s"
+    "The message has been ignored, and is kept: see `celeriac dead list`.\n\nThe message: %s"
 )
-_UNDECODABLE = "Can't decode message body: %s\nThe message has been discarded.\n\nThe message: %s"
-_SET_ASIDE = "Task message set aside: %s.\nIt was not run, and is kept.\n\nThe message: %s"
+_UNDECODABLE = (
+    "Can't decode message body: %s\n"
+    "It was not run, and is kept: see `celeriac dead list`.\n\nThe message: %s"
+)
+_SET_ASIDE = (
+    "Task message set aside: %s.\n"
+    "It was not run, and is kept: see `celeriac dead list`.\n\nThe message: %s"
+)
+_DEAD_LETTER = (
+    "Task %s[%s] is a dead letter: %s. It has failed, is kept, and does not run again. Look at it "
+    "with `celeriac dead list -Q %s`; when its cause is mended, `celeriac dead replay` runs it."
+)
 #: How much of a message's body, and of each name in it, a line of the log shows.
 _MAX_SHOWN = 200
 
@@ -72,6 +83,9 @@ def announce(outcome: Outcome, delivery: Delivery, sender: Any) -> None:
             logger.critical(_UNDECODABLE, reason, _shown(delivery))
         case Poisonous(reason):
             logger.error(_SET_ASIDE, reason, _shown(delivery))
+        case LostTooOften():
+            said = (_short(delivery.task), delivery.id, outcome.reason, delivery.queue)
+            logger.error(_DEAD_LETTER, *said)
         case _:
             pass
 
@@ -116,6 +130,9 @@ def exception_for(outcome: Outcome, task_name: str | None) -> BaseException | No
             return TaskRevokedError(reason)
         case WorkerLost(cause):
             return WorkerLostError(cause)
+        case LostTooOften(last=last):
+            told = WorkerLostError(f"The task is a dead letter: {outcome.reason}.")
+            return exception_for(last, task_name) if isinstance(last, TimedOut) else told
         case TimedOut(limit_s):
             return TimeLimitExceeded(int(limit_s) if limit_s == int(limit_s) else limit_s)
         case Poisonous(reason):

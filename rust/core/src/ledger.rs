@@ -1,13 +1,14 @@
 //! What was handed over and is not confirmed yet: receipts, and windows of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 use crate::wake::Wake;
+use crate::wire::letter::Letter;
 
 /// The duty to say, exactly once, what became of a message. Dropping it says [`Error::Closed`].
 #[derive(Debug)]
@@ -19,7 +20,6 @@ pub struct Receipt {
 #[derive(Debug)]
 struct Entry {
     ledger: Arc<Ledger>,
-    task_id: Arc<str>,
     number: u64,
 }
 
@@ -31,16 +31,36 @@ impl Receipt {
         }
     }
 
+    /// The broker has all these messages: who waits for them is told once.
+    pub fn confirm_all(receipts: impl IntoIterator<Item = Self>) {
+        // All of them before the first lock: what the iterator does may fail others of the same window.
+        let entries: Vec<Entry> = receipts
+            .into_iter()
+            .filter_map(|mut receipt| receipt.entry.take())
+            .collect();
+        let mut entries = entries.into_iter();
+        let mut next = entries.next();
+        while let Some(first) = next {
+            let ledger = first.ledger;
+            let mut account = ledger.account.lock();
+            account.settle(first.number, None);
+            next = None;
+            for entry in entries.by_ref() {
+                if !Arc::ptr_eq(&entry.ledger, &ledger) {
+                    next = Some(entry);
+                    break;
+                }
+                account.settle(entry.number, None);
+            }
+            ledger.tell(account);
+        }
+    }
+
     /// The broker does not have it, or nobody knows.
     pub fn fail(mut self, error: Error) {
         if let Some(entry) = self.entry.take() {
             entry.ledger.settle(entry.number, Some(error));
         }
-    }
-
-    /// The task whose message this is.
-    pub fn task_id(&self) -> &str {
-        self.entry.as_ref().map_or("", |entry| &entry.task_id)
     }
 
     /// Whether its window holds one message: somebody waits for just this one, so that gathering
@@ -62,14 +82,74 @@ impl Drop for Receipt {
     }
 }
 
+/// A message that the broker does not have, or of which nobody knows.
+#[derive(Debug)]
+pub struct Failure {
+    /// Whose it is.
+    pub task_id: Arc<str>,
+    /// Why.
+    pub error: Error,
+    /// The message, where it was entered with it ([`Ledger::enter_letter`]).
+    pub letter: Option<Letter>,
+}
+
+#[derive(Debug)]
+struct Open {
+    task_id: Arc<str>,
+    bytes: usize,
+    letter: Option<Letter>,
+}
+
+impl Open {
+    fn failed(self, error: Error) -> Failure {
+        Failure {
+            task_id: self.task_id,
+            error,
+            letter: self.letter,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Account {
-    /// Task id and size of what is in flight, by the order of entry.
-    open: BTreeMap<u64, (Arc<str>, usize)>,
-    entered: u64,
+    /// What is in flight, by the order of entry; what is settled is `None` until all before it is.
+    slots: VecDeque<Option<Open>>,
+    /// The number of the first slot.
+    first: u64,
+    open: usize,
     bytes: usize,
-    failed: Vec<(Arc<str>, Error)>,
+    failed: Vec<Failure>,
+    /// How many threads wait for room, and how many for the end.
+    entering: usize,
+    emptying: usize,
     wake: Option<Wake>,
+}
+
+impl Account {
+    fn settle(&mut self, number: u64, failure: Option<Error>) {
+        let slot = number
+            .checked_sub(self.first)
+            .and_then(|at| self.slots.get_mut(usize::try_from(at).ok()?));
+        // Given up before: it was reported then.
+        let Some(open) = slot.and_then(Option::take) else {
+            return;
+        };
+        self.open -= 1;
+        self.bytes -= open.bytes;
+        if let Some(error) = failure {
+            self.failed.push(open.failed(error));
+        }
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn forget_open(&mut self) -> Vec<Open> {
+        self.first += u64::try_from(self.slots.len()).unwrap_or(0);
+        (self.open, self.bytes) = (0, 0);
+        std::mem::take(&mut self.slots).into_iter().flatten().collect()
+    }
 }
 
 /// A bounded window of messages in flight. A plain `delay()` uses one of size one.
@@ -80,6 +160,9 @@ pub struct Ledger {
     account: Mutex<Account>,
     changed: Condvar,
 }
+
+/// Slots for each message of a full window: settled ones wait for those before them.
+const SLOTS_EACH: usize = 4;
 
 impl Ledger {
     /// A window of at most `max_messages` and `max_bytes` (one message is always let in).
@@ -97,16 +180,90 @@ impl Ledger {
     /// # Errors
     /// [`Error::TimedOut`] when the window stays full until `deadline`.
     pub fn enter(self: &Arc<Self>, task_id: Arc<str>, bytes: usize, deadline: Deadline) -> Result<Receipt> {
-        let wait = deadline.left();
+        let letter = None;
+        self.enter_open(
+            Open {
+                task_id,
+                bytes,
+                letter,
+            },
+            deadline,
+        )
+    }
+
+    /// Waits for room, then enters a message, which its failure gives back.
+    ///
+    /// # Errors
+    /// As [`Ledger::enter`].
+    pub fn enter_letter(
+        self: &Arc<Self>,
+        task_id: Arc<str>,
+        letter: &Letter,
+        deadline: Deadline,
+    ) -> Result<Receipt> {
+        let open = Open {
+            task_id,
+            bytes: letter.bytes(),
+            letter: Some(letter.clone()),
+        };
+        self.enter_open(open, deadline)
+    }
+
+    /// Enters a message, which its failure gives back, if there is room now.
+    pub fn try_enter_letter(self: &Arc<Self>, task_id: &Arc<str>, letter: &Letter) -> Option<Receipt> {
+        let bytes = letter.bytes();
         let mut account = self.account.lock();
-        while account.open.len() >= self.max_messages
-            || (!account.open.is_empty() && account.bytes + bytes > self.max_bytes)
-        {
-            if self
-                .changed
-                .wait_until(&mut account, deadline.instant())
-                .timed_out()
-            {
+        self.has_room(&account, bytes).then(|| {
+            let open = Open {
+                task_id: Arc::clone(task_id),
+                bytes,
+                letter: Some(letter.clone()),
+            };
+            self.receipt(&mut account, open)
+        })
+    }
+
+    fn enter_open(self: &Arc<Self>, open: Open, deadline: Deadline) -> Result<Receipt> {
+        let mut account = self.account.lock();
+        if !self.has_room(&account, open.bytes) {
+            self.wait_for_room(&mut account, open.bytes, deadline)?;
+        }
+        Ok(self.receipt(&mut account, open))
+    }
+
+    fn receipt(self: &Arc<Self>, account: &mut Account, open: Open) -> Receipt {
+        account.open += 1;
+        account.bytes += open.bytes;
+        let number = account.first + u64::try_from(account.slots.len()).unwrap_or(0);
+        account.slots.push_back(Some(open));
+        Receipt {
+            entry: Some(Entry {
+                ledger: Arc::clone(self),
+                number,
+            }),
+        }
+    }
+
+    fn has_room(&self, account: &Account, bytes: usize) -> bool {
+        account.open == 0
+            || (account.open < self.max_messages
+                && account.slots.len() < self.max_messages.saturating_mul(SLOTS_EACH)
+                && account.bytes + bytes <= self.max_bytes)
+    }
+
+    #[cold]
+    fn wait_for_room(
+        &self,
+        account: &mut MutexGuard<'_, Account>,
+        bytes: usize,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let wait = deadline.left();
+        while !self.has_room(account, bytes) {
+            account.entering += 1;
+            let waited = self.changed.wait_until(account, deadline.instant());
+            account.entering -= 1;
+            if waited.timed_out() && !self.has_room(account, bytes) {
                 let waited_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 return Err(Error::TimedOut {
                     what: "a full publishing window",
@@ -114,17 +271,7 @@ impl Ledger {
                 });
             }
         }
-        account.entered += 1;
-        account.bytes += bytes;
-        let number = account.entered;
-        account.open.insert(number, (Arc::clone(&task_id), bytes));
-        Ok(Receipt {
-            entry: Some(Entry {
-                ledger: Arc::clone(self),
-                task_id,
-                number,
-            }),
-        })
+        Ok(())
     }
 
     /// Waits until nothing is in flight.
@@ -134,12 +281,11 @@ impl Ledger {
     pub fn wait_empty(&self, deadline: Deadline) -> Result<()> {
         let wait = deadline.left();
         let mut account = self.account.lock();
-        while !account.open.is_empty() {
-            if self
-                .changed
-                .wait_until(&mut account, deadline.instant())
-                .timed_out()
-            {
+        while account.open > 0 {
+            account.emptying += 1;
+            let waited = self.changed.wait_until(&mut account, deadline.instant());
+            account.emptying -= 1;
+            if waited.timed_out() && account.open > 0 {
                 return Err(Error::Unconfirmed {
                     waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 });
@@ -148,26 +294,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Has `wake` called whenever a message is confirmed or has failed.
+    /// Has `wake` called whenever messages are confirmed or have failed.
     pub fn watch(&self, wake: Wake) {
         self.account.lock().wake = Some(wake);
     }
 
     /// How many messages are in flight.
     pub fn pending(&self) -> usize {
-        self.account.lock().open.len()
+        self.account.lock().open
     }
 
-    /// The ids of what is in flight, and of the failures that were not taken yet.
-    pub fn unsettled(&self) -> HashSet<Arc<str>> {
+    /// How many messages were entered so far.
+    pub fn entered(&self) -> u64 {
         let account = self.account.lock();
-        let open = account.open.values().map(|(task_id, _)| task_id);
-        let failed = account.failed.iter().map(|(task_id, _)| task_id);
-        open.chain(failed).cloned().collect()
+        account.first + u64::try_from(account.slots.len()).unwrap_or(0)
     }
 
     /// Takes the failures reported so far, with the ids of their tasks.
     pub fn take_failed(&self) -> Vec<(Arc<str>, Error)> {
+        let failures = self.take_failures().into_iter();
+        failures.map(|failure| (failure.task_id, failure.error)).collect()
+    }
+
+    /// Takes the failures reported so far, with their messages.
+    pub fn take_failures(&self) -> Vec<Failure> {
         std::mem::take(&mut self.account.lock().failed)
     }
 
@@ -175,28 +325,43 @@ impl Ledger {
     /// later is not reported again.
     pub fn give_up(&self, waited_ms: u64) {
         let mut account = self.account.lock();
-        let open = std::mem::take(&mut account.open);
-        account.bytes = 0;
-        let unconfirmed = |(task_id, _)| (task_id, Error::Unconfirmed { waited_ms });
-        account.failed.extend(open.into_values().map(unconfirmed));
+        let open = account.forget_open().into_iter();
+        let unconfirmed = open.map(|one| one.failed(Error::Unconfirmed { waited_ms }));
+        account.failed.extend(unconfirmed);
         drop(account);
         self.changed.notify_all();
     }
 
     fn settle(&self, number: u64, failure: Option<Error>) {
         let mut account = self.account.lock();
-        let Some((task_id, bytes)) = account.open.remove(&number) else {
-            return;
-        };
-        account.bytes -= bytes;
-        if let Some(error) = failure {
-            account.failed.push((task_id, error));
-        }
+        account.settle(number, failure);
+        self.tell(account);
+    }
+
+    /// Tells who waits for what is there now. Who waits for room in a full window is let in when
+    /// half of it is free: waking for each message would cost more than building one.
+    fn tell(&self, account: MutexGuard<'_, Account>) {
+        let is_half_free = account.open == 0
+            || (account.open <= self.max_messages / 2 && account.bytes <= self.max_bytes / 2);
+        let is_told = (account.entering > 0 && is_half_free) || (account.emptying > 0 && account.open == 0);
         let wake = account.wake.clone();
         drop(account);
-        self.changed.notify_all();
+        if is_told {
+            self.changed.notify_all();
+        }
         if let Some(wake) = wake {
             wake.call();
+        }
+    }
+}
+
+impl Drop for Ledger {
+    /// Says what has failed and nobody has asked for: a window that was left without being flushed.
+    fn drop(&mut self) {
+        let failed = &self.account.get_mut().failed;
+        if let Some(Failure { task_id, error, .. }) = failed.first() {
+            let tasks = failed.len();
+            tracing::error!(tasks, first = %task_id, %error, "not confirmed, and nobody waits for them");
         }
     }
 }
@@ -206,6 +371,29 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn letter() -> Letter {
+        let task = crate::wire::template::Task {
+            name: "tasks.add".into(),
+            shadow: None,
+            timelimit: "[null, null]".into(),
+            origin: "gen1@host".into(),
+            ignore_result: None,
+            content_type: "application/json".into(),
+            content_encoding: "utf-8".into(),
+            reply_to: None,
+            delivery_mode: 2,
+            priority: None,
+            target: crate::wire::message::Target::default(),
+            headers: Vec::new(),
+            compression: None,
+        };
+        let call = crate::wire::template::Call::default();
+        let template = crate::wire::template::Template::new(task);
+        template
+            .build(&call, bytes::Bytes::from_static(b"[]"), "()", "{}")
+            .into()
+    }
 
     fn now() -> Deadline {
         Deadline::after(Duration::ZERO)
@@ -261,16 +449,65 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_or_has_failed_is_unsettled_until_it_is_told() {
+    fn a_failure_gives_back_the_message_it_was_entered_with() {
+        let ledger = Ledger::new(10, 10_000);
+        let letter = letter();
+        let kept = ledger.enter_letter("kept".into(), &letter, now()).unwrap();
+        kept.fail(Error::Unconfirmed { waited_ms: 5 });
+        let [failure] = &ledger.take_failures()[..] else {
+            panic!("one failure");
+        };
+        let Some(Letter::Open(given_back)) = &failure.letter else {
+            panic!("with its message");
+        };
+        let Letter::Open(entered) = &letter else { panic!() };
+        assert!(Arc::ptr_eq(given_back, entered));
+    }
+
+    #[test]
+    fn a_batch_is_confirmed_at_once_whichever_windows_it_is_of() {
+        let (one, other) = (Ledger::new(10, 100), Ledger::new(10, 100));
+        let (tell, told) = crossbeam_channel::unbounded();
+        one.watch(Wake::new(move || tell.send(()).unwrap()));
+        let enter = |ledger: &Arc<Ledger>| ledger.enter("a".into(), 1, now()).unwrap();
+        let batch = [enter(&one), enter(&one), enter(&other), enter(&one)];
+        let left = enter(&other);
+        Receipt::confirm_all(batch);
+        assert_eq!((one.pending(), other.pending()), (0, 1));
+        assert_eq!(told.try_iter().count(), 2);
+        left.confirm();
+        assert_eq!(other.pending(), 0);
+    }
+
+    #[test]
+    fn a_batch_may_fail_some_while_it_is_gathered() {
         let ledger = Ledger::new(10, 100);
-        ledger.enter("good".into(), 1, now()).unwrap().confirm();
-        let flying = ledger.enter("flying".into(), 1, now()).unwrap();
+        let batch: Vec<Receipt> = (0..4)
+            .map(|_| ledger.enter("a".into(), 1, now()).unwrap())
+            .collect();
         let error = Error::Unconfirmed { waited_ms: 5 };
-        ledger.enter("bad".into(), 1, now()).unwrap().fail(error);
-        assert_eq!(ledger.unsettled(), HashSet::from(["flying".into(), "bad".into()]));
-        assert_eq!(ledger.take_failed().len(), 1);
-        flying.confirm();
-        assert_eq!(ledger.unsettled(), HashSet::new());
+        Receipt::confirm_all(batch.into_iter().enumerate().filter_map(|(number, receipt)| {
+            if number % 2 == 0 {
+                return Some(receipt);
+            }
+            receipt.fail(error.clone());
+            None
+        }));
+        assert_eq!((ledger.pending(), ledger.take_failed().len()), (0, 2));
+    }
+
+    #[test]
+    fn what_is_settled_out_of_order_is_forgotten_with_what_was_before_it() {
+        let ledger = Ledger::new(2, 100);
+        let oldest = ledger.enter("oldest".into(), 1, now()).unwrap();
+        for _ in 0..7 {
+            ledger.enter("next".into(), 1, now()).unwrap().confirm();
+        }
+        let behind_the_oldest = ledger.enter("more".into(), 1, now());
+        assert!(matches!(behind_the_oldest, Err(Error::TimedOut { .. })));
+        oldest.confirm();
+        assert_eq!((ledger.pending(), ledger.entered()), (0, 8));
+        assert!(ledger.enter("more".into(), 1, now()).is_ok());
     }
 
     #[test]
@@ -332,6 +569,5 @@ mod tests {
         let among_others = Ledger::new(2, 100).enter("b".into(), 1, now()).unwrap();
         assert!(alone.is_awaited());
         assert!(!among_others.is_awaited());
-        assert_eq!(alone.task_id(), "a");
     }
 }

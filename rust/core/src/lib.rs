@@ -20,6 +20,7 @@ pub mod broker;
 pub mod codec;
 pub mod compress;
 pub mod error;
+pub mod ids;
 pub mod intake;
 pub mod ledger;
 pub mod links;

@@ -1,4 +1,5 @@
-//! The process's Tokio runtime: lazy, one per process id, abandoned (never dropped) after a fork.
+//! The process's Tokio runtime: lazy, one per process id, abandoned (never dropped) after a fork; and
+//! small ones for threads that wait for their answers by themselves.
 //!
 //! One worker thread is enough on the machines we measured: it moves bytes, nothing else. A
 //! runtime inherited through `fork` has no threads any more, and dropping it would wait for them:
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{Error, Result};
+use crate::per_process::PerProcess;
 
 /// Counts the forks this process descends from.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -55,9 +57,79 @@ pub fn handle() -> Result<Handle> {
     Ok(runtime.handle().clone())
 }
 
+/// A runtime without a thread: it runs on the thread that waits in it, which spares what is asked and
+/// what is answered a change of threads each. What was opened in it stands still while nobody waits.
+///
+/// Two threads may wait in it at the same time: one of them runs it for both.
+#[derive(Debug, Default)]
+pub struct Local(PerProcess<Threadless>);
+
+/// None where the system gave no means for it: the process's own serves then.
+#[derive(Debug)]
+struct Threadless(Option<Runtime>);
+
+impl Local {
+    /// What opens and begins something in it.
+    ///
+    /// # Errors
+    /// As [`handle`].
+    pub fn handle(&self) -> Result<Handle> {
+        match self.own() {
+            Some(own) => Ok(own.handle().clone()),
+            None => handle(),
+        }
+    }
+
+    /// Runs it until `work` has ended.
+    ///
+    /// # Errors
+    /// As [`handle`].
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        match self.own() {
+            Some(own) => Ok(own.block_on(work)),
+            None => Ok(handle()?.block_on(work)),
+        }
+    }
+
+    fn own(&self) -> Option<&Runtime> {
+        let build = || Builder::new_current_thread().enable_all().build().ok();
+        self.0.get_or_init(|| Threadless(build())).0.as_ref()
+    }
+}
+
+impl Drop for Threadless {
+    fn drop(&mut self) {
+        // The last one to let go may be a task, which must not wait for anything.
+        if let Some(own) = self.0.take() {
+            own.shutdown_background();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_threads_that_wait_in_a_local_runtime_are_both_served() {
+        let local = Local::default();
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                local.block_on(async {
+                    asked.await.unwrap();
+                    answer.send(()).unwrap();
+                })
+            });
+            let waited = local.block_on(async {
+                ask.send(()).unwrap();
+                tokio::time::timeout(std::time::Duration::from_secs(10), answered).await
+            });
+            waited.unwrap().unwrap().unwrap();
+            other.join().unwrap().unwrap();
+        });
+    }
 
     #[test]
     fn runtime_is_one_until_a_fork_is_marked() {

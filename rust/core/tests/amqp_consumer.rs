@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "each test file uses its part")]
 mod proxy;
 #[path = "support/amqp.rs"]
+#[expect(dead_code, reason = "each test file uses its part")]
 mod yard;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use celeriac_core::error::Error;
 use celeriac_core::intake::{self, Event, Intake};
 use celeriac_core::time::{Deadline, ManualClock, SystemClock};
 use lapin::BasicProperties;
-use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use proxy::Proxy;
 use yard::{Yard, body, in_ms, numbered, queue, reserve, send_all, settle, soon};
@@ -80,6 +81,17 @@ fn a_connection_that_falls_silent_is_noticed_by_its_heartbeats() {
 }
 
 #[test]
+fn a_wait_over_a_silent_connection_never_ends_as_if_there_was_nothing() {
+    let (yard, name, _publisher) = filled(0);
+    let proxy = Proxy::before(&yard.address());
+    let consumer = consumer(&yard.url_at(proxy.port, "heartbeat=1"), vec![queue(&name)]);
+    assert!(consumer.reserve(1, in_ms(1)).unwrap().is_empty());
+    proxy.mute();
+    let waited = consumer.reserve(1, in_ms(1));
+    assert!(matches!(waited, Err(Error::Disconnected { .. })), "{waited:?}");
+}
+
+#[test]
 fn a_crash_between_confirm_and_ack_doubles_what_was_handed_over_and_loses_nothing() {
     const COUNT: usize = 10;
     let (yard, name, publisher) = filled(COUNT);
@@ -113,6 +125,24 @@ fn what_was_delayed_again_and_again_still_arrives() {
         settle(&*consumer, held, &Verdict::Delay { until_unix_ms });
     }
     assert_eq!(reserve(&*consumer, 1).len(), 1);
+}
+
+#[test]
+fn what_is_delayed_comes_early_to_who_waits_for_the_rest() {
+    let (yard, name, _publisher) = filled(1);
+    let consumer = consumer(&yard.url(""), vec![queue(&name)]);
+    consumer.may_end_delays_early(Duration::from_secs(5));
+    let delayed = reserve(&*consumer, 1);
+    let due = Deadline::after(Duration::from_secs(7));
+    let until_unix_ms = SystemClock::shared().unix_ms() + 7_000;
+    settle(&*consumer, delayed, &Verdict::Delay { until_unix_ms });
+    let again = reserve(&*consumer, 1);
+    let left = due.left();
+    assert!(
+        left > Duration::from_secs(1) && left <= Duration::from_secs(5),
+        "{left:?}"
+    );
+    settle(&*consumer, again, &Verdict::Ack);
 }
 
 #[test]
@@ -355,4 +385,61 @@ fn a_queue_that_the_server_refuses_is_told_with_a_remedy_and_the_others_go_on() 
     );
     assert_eq!(send_all(&*publisher, numbered(&name, 1)), []);
     assert_eq!(reserve(&*consumer, 1).len(), 1);
+}
+
+#[test]
+fn what_is_set_aside_outlives_its_expiry_and_has_it_again_when_it_is_put_back() {
+    let (yard, name, publisher) = filled(0);
+    let mut brief = numbered(&name, 1);
+    brief[0].message.properties.expiration = Some("60000".to_owned());
+    assert_eq!(send_all(&*publisher, brief), []);
+    let consumer = consumer(&yard.url(""), vec![queue(&name)]);
+    settle(
+        &*consumer,
+        reserve(&*consumer, 1),
+        &Verdict::SetAside("why".to_owned()),
+    );
+    let expirations = yard.raw(async |channel| {
+        let kept = format!("celeriac.aside.{name}");
+        let found = channel
+            .basic_get(kept.into(), BasicGetOptions::default())
+            .await
+            .unwrap();
+        found.unwrap().delivery.properties.expiration().clone()
+    });
+    assert_eq!(expirations, None);
+    let kept = publisher.list_aside(&name, 1, soon()).unwrap();
+    let tags = [kept[0].tag.clone()];
+    assert_eq!(publisher.restore_aside(&name, &tags, soon()).unwrap(), 1);
+    let back = reserve(&*consumer, 1);
+    let expiration = &back[0].message.as_ref().unwrap().properties.expiration;
+    assert_eq!(expiration.as_deref(), Some("60000"));
+}
+
+#[test]
+fn a_quorum_queue_counts_dead_consumers_and_a_lost_process_adds_to_it() {
+    let yard = Yard::fresh();
+    let publisher = broker::open_publisher(&yard.url("")).unwrap();
+    let spec = QueueSpec {
+        arguments: vec![("x-queue-type".to_owned(), "\"quorum\"".to_owned())],
+        ..queue(&yard.name("quorum"))
+    };
+    publisher.declare(&spec, soon()).unwrap();
+    assert_eq!(send_all(&*publisher, numbered(&spec.name, 1)), []);
+    let proxy = Proxy::before(&yard.address());
+    let consumer = consumer(&yard.url_at(proxy.port, ""), vec![spec]);
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let held = reserve(&*consumer, 1);
+        counts.push(held[0].losses);
+        proxy.cut();
+    }
+    settle(&*consumer, reserve(&*consumer, 1), &Verdict::RequeueLost);
+    let held = reserve(&*consumer, 1);
+    counts.push(held[0].losses);
+    // Ends with an answer of the server: it has the ack of the first copy before the connection ends.
+    assert!(consumer.reserve(1, in_ms(1)).unwrap().is_empty());
+    proxy.cut();
+    counts.push(reserve(&*consumer, 1)[0].losses);
+    assert_eq!(counts, [0, 1, 3, 4]);
 }

@@ -16,13 +16,14 @@ use std::{
 const MAP: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("time", &[]),
+    ("ids", &[]),
     ("codec", &[]),
     ("compress", &[]),
     ("timer", &[]),
-    ("runtime", &[]),
+    ("runtime", &["per_process"]),
     ("per_process", &[]),
     ("wake", &[]),
-    ("wire", &["codec"]),
+    ("wire", &["codec", "ids"]),
     ("ledger", &["wake", "wire"]),
     // An outcome is stored together with its ack, so a broker takes what a result store puts.
     (
@@ -30,6 +31,7 @@ const MAP: &[(&str, &[&str])] = &[
         &[
             "backend",
             "codec",
+            "ids",
             "ledger",
             "per_process",
             "runtime",

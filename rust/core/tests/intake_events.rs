@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use celeriac_core::broker::{Delivery, Verdict};
 use celeriac_core::intake::{Config, Event, Held, Intake, TroubleKind};
 use celeriac_core::links::{ChildChannel, Report};
@@ -322,6 +323,44 @@ fn a_delivery_settled_while_it_waits_is_not_handed_out() {
     intake.settle(&held, Verdict::Ack, None).unwrap();
     clock.advance(1000);
     assert!(intake.next_events(10, at_once()).unwrap().is_empty());
+}
+
+#[test]
+fn a_plain_message_is_told_from_one_that_needs_a_closer_look() {
+    let plain = |tag: &str, headers: &str, body: &[u8]| {
+        let mut delivery = with_headers(tag, headers);
+        if let Ok(message) = &mut delivery.message {
+            message.body = Bytes::copy_from_slice(body);
+        }
+        Ok(delivery)
+    };
+    let embed = |chain: &str| {
+        format!(r#"[[1], {{}}, {{"callbacks": null, "errbacks": null, "chain": {chain}, "chord": null}}]"#)
+    };
+    let (nothing, chain) = (embed("null"), embed("[{}]"));
+    let (fake, clock) = (Fake::new(true), ManualClock::at(0));
+    fake.answer([
+        plain(
+            "plain",
+            r#"{"task": "t", "id": "plain", "eta": null}"#,
+            nothing.as_bytes(),
+        ),
+        plain("chain", r#"{"task": "t", "id": "chain"}"#, chain.as_bytes()),
+        plain(
+            "packed",
+            r#"{"task": "t", "id": "packed", "compression": "zstd"}"#,
+            nothing.as_bytes(),
+        ),
+        plain(
+            "late",
+            r#"{"task": "t", "id": "late", "expires": "2030-01-01T00:00:00"}"#,
+            nothing.as_bytes(),
+        ),
+        plain("old", r#"{"id": "old"}"#, nothing.as_bytes()),
+    ]);
+    let intake = started(&fake, &clock, &with_prefetch(10));
+    let found: Vec<bool> = next(&intake, 5).iter().map(|held| held.is_plain).collect();
+    assert_eq!(found, [true, false, false, false, false]);
 }
 
 #[test]

@@ -260,3 +260,40 @@ fn a_document_without_a_result_store_is_an_error() {
     assert!(!held.is_settled());
     assert_eq!(refused().remedy(), celeriac_core::Remedy::GiveUp);
 }
+
+#[test]
+fn a_result_store_that_is_slower_than_the_broker_is_named_and_bounds_what_is_held() {
+    let (fake, clock) = (Fake::new(false), ManualClock::at(0));
+    let tags: Vec<String> = (0..10).map(|number| format!("t{number}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let (intake, held) = holding(&fake, &clock, &tags);
+    fake.answer((10..30).map(|number| Ok(delivery(&format!("t{number}"), None))));
+    fake.hold_settling(true);
+    for delivery in &held {
+        let document = put(delivery.peek.id.as_deref().unwrap());
+        intake.settle(delivery, Verdict::Ack, Some(document)).unwrap();
+    }
+    fake.wait_held();
+    clock.advance(2_500);
+    // All that is finished waits for its document, and nothing more was taken meanwhile.
+    assert_eq!(intake.held(), 10);
+    assert!(intake.next_events(100, at_once()).unwrap().is_empty());
+    fake.hold_settling(false);
+    let slow = loop {
+        let events = intake.next_events(100, soon()).unwrap();
+        let trouble = events.into_iter().find_map(|event| match event {
+            Event::Trouble(trouble) => Some(trouble),
+            Event::Delivery(_) | Event::Child(_) => None,
+        });
+        if let Some(trouble) = trouble {
+            break trouble;
+        }
+    };
+    assert_eq!(slow.kind, TroubleKind::Slow);
+    assert!(
+        slow.detail.starts_with("the result store is the bottleneck"),
+        "{}",
+        slow.detail
+    );
+    assert!(slow.detail.contains("2500 ms"), "{}", slow.detail);
+}

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use celeriac_core::Error;
 use celeriac_core::links::{ChildChannel, ChildEvent, Job, Next, ParentLink, Pump, Report, Sink};
 use celeriac_core::time::Deadline;
+use celeriac_core::wire::headers::Peek;
 use celeriac_core::wire::message::{Message, Properties, Target};
 use crossbeam_channel::{Receiver, Sender};
 
@@ -97,6 +98,11 @@ fn job(seq: u64, body: Bytes) -> Job {
                 extra: Vec::new(),
             },
             body,
+        },
+        peek: Peek {
+            task: Some("t".to_owned()),
+            id: Some("x".to_owned()),
+            ..Peek::default()
         },
         target: Target::default(),
         queue: "celery".to_owned(),
@@ -270,6 +276,42 @@ fn a_body_of_100_megabytes_passes_without_blocking_the_sender() {
         unreachable!("an outcome follows")
     };
     assert!(document == Some(body), "the document came back changed");
+}
+
+#[test]
+fn a_child_that_never_reads_holds_up_neither_the_sender_nor_another_child() {
+    let (pair, idle) = Pair::new(LIMIT);
+    let (parent, other) = UnixStream::pair().unwrap();
+    let other_link = pair.pump.link(SLOT, parent).unwrap();
+    let other = ChildChannel::new(other, LIMIT).unwrap();
+    // Far more than a socket takes: the rest waits in the worker, and sending does not.
+    for seq in 0..1_000 {
+        pair.link
+            .send(&job(seq, Bytes::from(vec![b'x'; 10_000])))
+            .unwrap();
+    }
+    other_link.send(&small(7)).unwrap();
+    assert_eq!(take(&other), small(7));
+    assert_eq!(pair.report(), Report::Taken { seq: 7 });
+    // Nothing was lost, either: all of it comes when it is read.
+    let child = ChildChannel::new(idle, LIMIT).unwrap();
+    for seq in 0..1_000 {
+        assert_eq!(take(&child).seq, seq);
+    }
+}
+
+#[test]
+fn jobs_that_are_sent_later_go_in_order_with_the_next_word() {
+    let (pair, child) = Pair::with_child();
+    pair.link.send_later(&small(1).outgoing()).unwrap();
+    pair.link
+        .send_later(&job(2, Bytes::from(vec![7; 100_000])).outgoing())
+        .unwrap();
+    pair.link.send_later(&small(3).outgoing()).unwrap();
+    let nothing = child.next(Deadline::after(Duration::ZERO));
+    assert!(matches!(nothing, Next::Nothing), "{nothing:?}");
+    pair.link.flush();
+    assert_eq!((take(&child).seq, take(&child).seq, take(&child).seq), (1, 2, 3));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #[path = "support/proxy.rs"]
 #[expect(dead_code, reason = "each test file uses its part")]
 mod proxy;
+#[path = "support/redis_message.rs"]
+mod redis_message;
 #[path = "support/redis.rs"]
 mod space;
 
@@ -18,9 +20,10 @@ use celeriac_core::error::Error;
 use celeriac_core::ledger::Ledger;
 use celeriac_core::time::Deadline;
 use celeriac_core::wire::envelope;
-use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
+use celeriac_core::wire::message::Outgoing;
 use proxy::Proxy;
 use redis::Commands;
+use redis_message::message;
 use space::Space;
 
 const RECORD_OF_CELERY: &str = r#"[{"body": "W10=", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"task": "add", "id": "7", "n": 12345678901234567890}, "properties": {"delivery_info": {"exchange": "", "routing_key": "q"}, "priority": 4, "body_encoding": "base64", "delivery_tag": "tag-7"}}, "", "q"]"#;
@@ -35,31 +38,6 @@ fn in_ms(wait_ms: u64) -> Deadline {
 
 fn queue(name: &str) -> QueueSpec {
     QueueSpec::named(name)
-}
-
-fn message(queue: &str, tag: &str, priority: u8) -> Outgoing {
-    Outgoing {
-        message: Message {
-            headers: Bytes::from_static(br#"{"lang": "py", "task": "add", "id": "1"}"#),
-            properties: Properties {
-                content_type: "application/json".to_owned(),
-                content_encoding: "utf-8".to_owned(),
-                correlation_id: Some("1".to_owned()),
-                reply_to: None,
-                delivery_mode: 2,
-                priority: Some(priority),
-                expiration: None,
-                delivery_tag: tag.to_owned(),
-                extra: Vec::new(),
-            },
-            body: Bytes::copy_from_slice(tag.as_bytes()),
-        },
-        target: Target {
-            exchange: String::new(),
-            routing_key: queue.to_owned(),
-        },
-        mandatory: None,
-    }
 }
 
 fn send_all(publisher: &dyn Publisher, messages: Vec<Outgoing>) -> Vec<(Arc<str>, Error)> {
@@ -491,6 +469,53 @@ fn a_consumer_comes_back_with_what_it_holds_and_hands_back_what_it_never_saw() {
     assert!(proxy.connections() >= 1);
 }
 
+#[test]
+fn connections_that_fall_silent_together_cost_one_time_out() {
+    let space = Space::fresh();
+    let proxy = Proxy::before(&space.address());
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let messages = ["first", "second", "third"].map(|tag| message("q", tag, 0));
+    send_all(&*publisher, messages.into());
+    let consumer = consumer(&space.url_at(proxy.port, "socket_timeout=6"));
+    let held = reserve(&*consumer, 1);
+    settle(&*consumer, held, &Verdict::Ack);
+    let held = reserve(&*consumer, 1);
+    proxy.mute();
+    // The connection for this one is found out by its time-out, as the other ones would be.
+    settle(&*consumer, held, &Verdict::Ack);
+    let another_time_out = in_ms(6_000);
+    let arrived = consumer.reserve(1, another_time_out).unwrap();
+    assert_eq!(texts(&arrived), ["third"]);
+    assert!(!another_time_out.has_passed());
+}
+
+#[test]
+fn what_a_settlement_has_reserved_without_an_answer_is_handed_back() {
+    let space = Space::fresh();
+    let proxy = Proxy::before(&space.address());
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let messages = ["1", "2", "3", "4"].map(|tag| message("q", tag, 0));
+    assert_eq!(send_all(&*publisher, messages.into()), []);
+    let consumer = consumer(&space.url_at(proxy.port, ""));
+    let first = reserve(&*consumer, 1);
+    settle(&*consumer, first, &Verdict::Ack);
+    consumer.reserve_ahead(true);
+    let second = reserve(&*consumer, 1);
+    proxy.lose_answers_of_the_last();
+    let [second] = <[Delivery; 1]>::try_from(second).unwrap();
+    let settlement = Settlement {
+        token: second.token,
+        verdict: Verdict::Ack,
+        put: None,
+    };
+    let unsettled = consumer.settle(vec![settlement], in_ms(300)).unwrap_err();
+    assert!(matches!(unsettled.error, Error::TimedOut { .. }), "{unsettled}");
+    assert_eq!(publisher.depth("q", soon()).unwrap(), 1, "the third is reserved");
+    let third = reserve(&*consumer, 1);
+    assert_eq!(texts(&third), ["3"]);
+    assert!(third[0].redelivered);
+}
+
 fn seconds_now(raw: &mut redis::Connection) -> f64 {
     let (seconds, microseconds): (f64, f64) = redis::cmd("TIME").query(raw).unwrap();
     seconds + microseconds / 1e6
@@ -614,4 +639,42 @@ fn everything_that_is_held_is_kept_from_celerys_sweep_however_much_it_is() {
         assert!(consumer.reserve(1, in_ms(20)).unwrap().is_empty());
     }
     settle(&*consumer, held, &Verdict::Ack);
+}
+
+fn counts(space: &Space) -> Vec<(String, u32)> {
+    let key = format!("{}unacked_losses", space.prefix);
+    space.connect().hgetall(key).unwrap()
+}
+
+#[test]
+fn the_count_of_losses_goes_with_its_message() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let consumer = consumer(&space.url(""));
+    for end in [Verdict::Ack, Verdict::SetAside("why".to_owned())] {
+        assert_eq!(send_all(&*publisher, vec![message("q", "tag", 0)]), []);
+        settle(&*consumer, reserve(&*consumer, 1), &Verdict::RequeueLost);
+        assert_eq!(counts(&space), [("tag".to_owned(), 1)]);
+        settle(&*consumer, reserve(&*consumer, 1), &end);
+        assert_eq!(counts(&space), []);
+    }
+}
+
+#[test]
+fn what_celery_restores_keeps_its_count() {
+    let space = Space::fresh();
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    let (first, second) = (consumer(&space.url("")), consumer(&space.url("")));
+    assert_eq!(send_all(&*publisher, vec![message("q", "tag", 0)]), []);
+    settle(&*first, reserve(&*first, 1), &Verdict::RequeueLost);
+    let _held = reserve(&*first, 1);
+    let mut connection = space.connect();
+    let unacked = format!("{}unacked", space.prefix);
+    let record: String = connection.hget(&unacked, "tag").unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let restored = envelope::mark_redelivered(record[0].to_string().as_bytes()).unwrap();
+    let _gone: u32 = connection.hdel(&unacked, "tag").unwrap();
+    let _length: u32 = connection.rpush(format!("{}q", space.prefix), restored).unwrap();
+    let again = reserve(&*second, 1);
+    assert_eq!((again[0].losses, again[0].redelivered), (1, true));
 }

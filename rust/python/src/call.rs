@@ -160,10 +160,7 @@ impl<'py> CallFields<'py> {
             ("chord", &self.chord),
         ];
         if parts.iter().all(|(_, part)| part.is_none()) {
-            out.extend_from_slice(match style {
-                Style::Json => body::DEFAULT_EMBED,
-                Style::Msgpack => body::DEFAULT_EMBED_MSGPACK,
-            });
+            out.extend_from_slice(default_embed(style));
             return Ok(());
         }
         let mut encoded: [Vec<u8>; 4] = Default::default();
@@ -182,6 +179,14 @@ impl<'py> CallFields<'py> {
             }
         }
         Ok(())
+    }
+}
+
+/// The third element of a body of which nothing follows.
+pub(crate) fn default_embed(style: Style) -> &'static [u8] {
+    match style {
+        Style::Json => body::DEFAULT_EMBED,
+        Style::Msgpack => body::DEFAULT_EMBED_MSGPACK,
     }
 }
 

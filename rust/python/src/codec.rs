@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::convert::{self, Hooks, ReprLimits, Shown, Style};
-use crate::errors::OrRaise;
+use crate::errors::{Fault, OrRaise};
 
 /// Encodes a value as Celery's JSON encoder does, byte for byte.
 ///
@@ -40,10 +40,18 @@ const KEPT_BYTES: usize = 1024 * 1024;
 pub(crate) fn decode_json<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = data.py();
     let json = match data.cast::<PyString>() {
-        Ok(text) => text.to_str()?.as_bytes(),
+        Ok(text) => text.to_str().map_err(no_utf8).or_raise(py)?.as_bytes(),
         Err(_) => data.extract::<&[u8]>()?,
     };
     convert::from_json(py, json).or_raise(py)
+}
+
+/// JSON escapes lone surrogates; bare ones are in no text that UTF-8 can carry.
+fn no_utf8(cause: PyErr) -> Fault {
+    Fault::Decode {
+        detail: format!("malformed json: {cause}"),
+        cause: Some(cause),
+    }
 }
 
 /// Encodes a value as `MessagePack`: text as `str`, bytes as `bin`, no extension types.

@@ -12,7 +12,7 @@ use crate::carried;
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
 use crate::intake::Intake;
-use crate::parts::letter_of_parts;
+use crate::parts::outgoing_of_parts;
 use crate::topology::{exchange_type, queue_spec};
 use crate::url::{broker_url, is_local};
 use crate::waits;
@@ -31,7 +31,7 @@ pub(crate) struct Mailbox {
 
 #[pymethods]
 impl Mailbox {
-    /// Makes a mailbox for `queue` (as `Publisher.declare` takes it; its exchange is not durable).
+    /// Makes a mailbox for `queue` (as `Publisher.declare` takes it).
     /// No I/O happens before it is used. Raises `ImproperlyConfigured`.
     #[new]
     #[pyo3(signature = (url, options, queue, *, is_exclusive = true))]
@@ -113,10 +113,11 @@ impl Mailbox {
         routing_key: String,
         wait_s: Option<f64>,
     ) -> PyResult<()> {
-        let letter = letter_of_parts(headers, properties, body, (exchange, routing_key)).or_raise(py)?;
+        let made = outgoing_of_parts(headers, properties, body, (exchange, routing_key));
         let mail = Mail {
-            outgoing: letter.outgoing,
+            outgoing: made.or_raise(py)?.1,
             exchange_type,
+            is_durable: false,
         };
         let mailbox = Arc::clone(self.inner.here().or_raise(py)?);
         let Some(wait_s) = wait_s else {
@@ -127,7 +128,32 @@ impl Mailbox {
         waits::whole_if_remote(py, self.is_local, waits::deadline(wait_s), send).or_raise(py)
     }
 
-    /// Sends what was posted, then listens no more.
+    /// Sends a letter to a durable exchange behind those announced before, without waiting; what
+    /// finds no room is dropped, and the log counts it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a message")]
+    #[pyo3(signature = (headers, properties, body, exchange, exchange_type, routing_key, /))]
+    fn announce(
+        &self,
+        py: Python<'_>,
+        headers: &Bound<'_, PyAny>,
+        properties: &Bound<'_, PyAny>,
+        body: &Bound<'_, PyBytes>,
+        exchange: String,
+        #[pyo3(from_py_with = kind_of)] exchange_type: ExchangeType,
+        routing_key: String,
+    ) -> PyResult<()> {
+        let made = outgoing_of_parts(headers, properties, body, (exchange, routing_key));
+        let mail = Mail {
+            outgoing: made.or_raise(py)?.1,
+            exchange_type,
+            is_durable: true,
+        };
+        let mailbox = Arc::clone(self.inner.here().or_raise(py)?);
+        py.detach(|| mailbox.announce(mail));
+        Ok(())
+    }
+
+    /// Sends what was posted and announced, then listens no more.
     #[pyo3(signature = (wait_s, /))]
     fn close(&self, py: Python<'_>, wait_s: f64) -> PyResult<()> {
         let mailbox = Arc::clone(self.inner.here().or_raise(py)?);

@@ -8,7 +8,7 @@ use celeriac_core::compress::DEFAULT_MAX_BYTES;
 use celeriac_core::intake::Held;
 use celeriac_core::wire::message::Message;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::errors::OrRaise;
 use crate::{carried, convert};
@@ -80,6 +80,25 @@ impl Delivery {
         self.held.peek.timelimit
     }
 
+    /// Whether its result is wanted by nobody; `None` leaves it to the task.
+    #[getter]
+    fn ignore_result(&self) -> Option<bool> {
+        self.held.peek.ignore_result
+    }
+
+    /// Whether nothing about it needs a closer look: a task of protocol 2 with JSON, without eta,
+    /// expiry, compression, or anything to do after it.
+    #[getter]
+    fn is_plain(&self) -> bool {
+        self.held.is_plain
+    }
+
+    /// Whether people see it by another name than the task's, the header `shadow`.
+    #[getter]
+    fn is_shadowed(&self) -> bool {
+        self.held.peek.is_shadowed
+    }
+
     /// MIME type (or kombu's alias) of the body's compression.
     #[getter]
     fn compression(&self) -> Option<&str> {
@@ -104,6 +123,12 @@ impl Delivery {
     #[getter]
     fn redelivered(&self) -> bool {
         self.held.redelivered
+    }
+
+    /// How often who held it died, as far as the broker can tell.
+    #[getter]
+    fn losses(&self) -> u32 {
+        self.held.losses
     }
 
     /// The queue it was taken from.
@@ -146,6 +171,28 @@ impl Delivery {
     fn raw_body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let message = self.message().or_raise(py)?;
         Ok(carried::raw_body(py, message))
+    }
+
+    /// `(args, kwargs)` of a plain message; `None` for any other, which `body` takes apart.
+    fn plain_arguments<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyList>, Bound<'py, PyDict>)> {
+        let message = self.held.message.as_ref().ok()?;
+        self.held
+            .is_plain
+            .then(|| carried::plain_arguments(py, message))
+            .flatten()
+    }
+
+    /// The result document of this task's success, where nothing but its value matters. Raises
+    /// `EncodeError`.
+    #[pyo3(signature = (value, date_done, /))]
+    fn success_document<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        date_done: &str,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let py = value.py();
+        let document = carried::success_document(&self.held.peek, value, date_done).or_raise(py)?;
+        Ok(PyBytes::new(py, &document))
     }
 
     /// The decoded body. Raises `DecodeError`, `ContentDisallowed`.

@@ -10,6 +10,7 @@ use celeriac_core::intake::{self, Config, Event, Results, TroubleKind};
 use celeriac_core::time::{Deadline, SystemClock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::backend::ResultStore;
 use crate::delivery::Delivery;
@@ -23,9 +24,9 @@ use crate::{logs, waits};
 
 /// Without a wake-up descriptor a signal waits this long for its handler; an idle worker wakes
 /// no more often.
-const SLICE: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_secs(5);
 
-/// Something went wrong behind the intake: "disconnected", "reconnected", "unsettled".
+/// Something went wrong behind the intake: "disconnected", "reconnected", "unsettled", "slow".
 #[pyclass(frozen, module = "celeriac._core")]
 #[derive(Debug)]
 pub(crate) struct Trouble {
@@ -41,6 +42,7 @@ impl Trouble {
             TroubleKind::Disconnected => "disconnected",
             TroubleKind::Reconnected => "reconnected",
             TroubleKind::Unsettled => "unsettled",
+            TroubleKind::Slow => "slow",
         }
     }
 
@@ -57,6 +59,31 @@ enum PyEvent {
     Delivery(Delivery),
     Child(ChildEvent),
     Trouble(Trouble),
+}
+
+/// Appends an event; what a child says of the same job, and of the one after it, becomes one.
+fn hand_out(mut events: Vec<PyEvent>, event: Event) -> Vec<PyEvent> {
+    let Event::Child(child) = event else {
+        events.push(event.into());
+        return events;
+    };
+    let Some(PyEvent::Child(last)) = events.last_mut() else {
+        events.push(PyEvent::Child(ChildEvent::new(child)));
+        return events;
+    };
+    if let Some(child) = last.join(child) {
+        events.push(PyEvent::Child(ChildEvent::new(child)));
+    } else if let Some(PyEvent::Child(executed)) = events.pop() {
+        match events.last_mut() {
+            Some(PyEvent::Child(before)) => {
+                if let Some(executed) = before.gather(executed) {
+                    events.push(PyEvent::Child(executed));
+                }
+            }
+            _ => events.push(PyEvent::Child(executed)),
+        }
+    }
+    events
 }
 
 impl From<Event> for PyEvent {
@@ -122,7 +149,9 @@ impl Intake {
             let consumer = broker::open_consumer(&url, consumer_config)?;
             let results = results.map(results_of).transpose()?;
             let intake = intake::Intake::new(consumer, results, SystemClock::shared(), &config)?;
-            Ok(Homebound::new(Arc::new(intake), "intake"))
+            let intake = Arc::new(intake);
+            logs::nudge(&intake);
+            Ok(Homebound::new(intake, "intake"))
         };
         let opened: Outcome<_> = open();
         opened.map(|inner| Self { inner }).or_raise(py)
@@ -169,7 +198,8 @@ impl Intake {
             let slice = Deadline::after(SLICE).min(deadline);
             let events = py.detach(|| intake.next_events(max_events, slice)).or_raise(py)?;
             if !events.is_empty() {
-                return Ok(events.into_iter().map(PyEvent::from).collect());
+                let room = Vec::with_capacity(events.len());
+                return Ok(events.into_iter().fold(room, hand_out));
             }
             // Before its end only a signal (or `wake`) ends a slice with nothing.
             let is_woken = !slice.has_passed();
@@ -180,8 +210,22 @@ impl Intake {
         }
     }
 
+    /// Acknowledges deliveries in the background, with the next `next_events`, `flush`, or `settle`
+    /// that is not for later. Those that are settled already stay as they are.
+    #[pyo3(signature = (deliveries, /))]
+    fn ack_later(&self, py: Python<'_>, deliveries: &Bound<'_, PyList>) -> PyResult<()> {
+        let intake = self.here().or_raise(py)?;
+        for delivery in deliveries {
+            let delivery = delivery.cast::<Delivery>()?;
+            let settled = intake.settle_later(delivery.get().held(), Verdict::Ack, None);
+            settled.or_raise(py)?;
+        }
+        Ok(())
+    }
+
     /// Settles a delivery in the background, storing `document` before. On a delivery that is
-    /// settled already only the document is stored. `reason` goes with "aside". With `later` it
+    /// settled already only the document is stored. `reason` goes with "aside" and
+    /// "aside lost". With `later` it
     /// begins with the next `next_events`, `flush`, or `settle` without it.
     #[expect(
         clippy::too_many_arguments,
@@ -202,10 +246,12 @@ impl Intake {
         let verdict = match verdict {
             "ack" => Verdict::Ack,
             "requeue" => Verdict::Requeue,
+            "requeue lost" => Verdict::RequeueLost,
             "reject" => Verdict::Reject,
             "aside" => Verdict::SetAside(reason.to_owned()),
+            "aside lost" => Verdict::SetAsideLost(reason.to_owned()),
             other => {
-                let known = "expected \"ack\", \"requeue\", \"reject\" or \"aside\"";
+                let known = "expected \"ack\", \"requeue\", \"requeue lost\", \"reject\", \"aside\" or \"aside lost\"";
                 return Err(PyValueError::new_err(format!(
                     "unknown verdict {other:?}: {known}"
                 )));

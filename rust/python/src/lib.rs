@@ -1,5 +1,6 @@
 //! The Python module `celeriac._core`: argument, core call, conversion, and nothing else.
 
+mod aside;
 mod backend;
 mod bell;
 mod call;
@@ -13,11 +14,13 @@ mod errands;
 mod errors;
 mod fork;
 mod home;
+mod ids;
 mod intake;
 mod links;
 mod logs;
 mod packing;
 mod parts;
+mod plain;
 mod publisher;
 mod template;
 mod topology;
@@ -34,6 +37,8 @@ mod _core {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use crate::aside::Aside;
+    #[pymodule_export]
     use crate::backend::{ResultStore, Subscription};
     #[pymodule_export]
     use crate::bell::{Bell, Errand};
@@ -48,15 +53,19 @@ mod _core {
     #[pymodule_export]
     use crate::fork::{after_fork_in_child, die_with_parent};
     #[pymodule_export]
+    use crate::ids::new_id;
+    #[pymodule_export]
     use crate::intake::{Intake, Trouble};
     #[pymodule_export]
     use crate::links::{ChildChannel, ChildEvent, ChildLink, Job};
     #[pymodule_export]
-    use crate::logs::take_logs;
+    use crate::logs::{has_logs, take_logs};
     #[pymodule_export]
     use crate::packing::{compress_bytes, decompress_bytes};
     #[pymodule_export]
     use crate::parts::envelope_of_parts;
+    #[pymodule_export]
+    use crate::plain::{PlainCalls, expire_shortcuts, shortcut_era};
     #[pymodule_export]
     use crate::publisher::Publisher;
     #[pymodule_export]

@@ -7,10 +7,9 @@ use celeriac_core::Error;
 use celeriac_core::compress::DEFAULT_MAX_BYTES;
 use celeriac_core::links::{self, MAX_FRAME_BYTES, Next, ParentLink, Report};
 use celeriac_core::time::Deadline;
-use celeriac_core::wire::headers::Peek;
 use pyo3::exceptions::PyEOFError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::delivery::Delivery;
 use crate::descriptor::stream_of;
@@ -19,85 +18,185 @@ use crate::intake::Intake;
 use crate::{carried, logs, waits};
 
 /// How long a signal waits for its handler in an idle child; it wakes no more often.
-const SLICE: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_secs(5);
 
-/// What a child said: "ready", "taken", "outcome", "recalled", or "gone" (its socket closed).
+/// What a child said: "ready", "taken", "outcome", "recalled", or "gone" (its socket closed);
+/// "executed" stands for jobs of which "taken" and "outcome" came together.
 #[pyclass(frozen, module = "celeriac._core")]
 #[derive(Debug)]
 pub(crate) struct ChildEvent {
-    inner: links::ChildEvent,
+    slot: u64,
+    said: Said,
+}
+
+#[derive(Debug)]
+enum Said {
+    Report(Report),
+    Executed(Vec<Executed>),
+}
+
+/// How a job ended that was taken up just before.
+#[derive(Debug)]
+struct Executed {
+    seq: u64,
+    code: u32,
+    document: Option<Bytes>,
+    detail: Bytes,
 }
 
 impl ChildEvent {
-    pub(crate) fn new(inner: links::ChildEvent) -> Self {
-        Self { inner }
+    pub(crate) fn new(event: links::ChildEvent) -> Self {
+        Self {
+            slot: event.slot,
+            said: Said::Report(event.report),
+        }
+    }
+
+    /// Makes one event of this one and the next of the same child, where this is possible.
+    pub(crate) fn join(&mut self, next: links::ChildEvent) -> Option<links::ChildEvent> {
+        if next.slot != self.slot {
+            return Some(next);
+        }
+        match (&mut self.said, next.report) {
+            (
+                Said::Report(Report::Taken { seq: taken }),
+                Report::Outcome {
+                    seq,
+                    code,
+                    document,
+                    detail,
+                },
+            ) if *taken == seq => {
+                let executed = Executed {
+                    seq,
+                    code,
+                    document,
+                    detail,
+                };
+                self.said = Said::Executed(vec![executed]);
+                None
+            }
+            (_, report) => Some(links::ChildEvent {
+                slot: next.slot,
+                report,
+            }),
+        }
+    }
+
+    /// Takes another one of the same child in that was executed, too; otherwise it comes back.
+    pub(crate) fn gather(&mut self, next: Self) -> Option<Self> {
+        if next.slot != self.slot {
+            return Some(next);
+        }
+        match (&mut self.said, next.said) {
+            (Said::Executed(all), Said::Executed(more)) => {
+                all.extend(more);
+                None
+            }
+            (_, said) => Some(Self {
+                slot: next.slot,
+                said,
+            }),
+        }
+    }
+
+    fn report(&self) -> Option<&Report> {
+        match &self.said {
+            Said::Report(report) => Some(report),
+            Said::Executed(_) => None,
+        }
     }
 }
+
+/// `(seq, code, document, detail)`.
+type ExecutedFields<'py> = (u64, u32, Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>);
 
 #[pymethods]
 impl ChildEvent {
     /// What was said.
     #[getter]
     fn kind(&self) -> &'static str {
-        match self.inner.report {
-            Report::Ready => "ready",
-            Report::Taken { .. } => "taken",
-            Report::Outcome { .. } => "outcome",
-            Report::Recalled { .. } => "recalled",
-            Report::Gone { .. } => "gone",
+        match self.report() {
+            None => "executed",
+            Some(Report::Ready) => "ready",
+            Some(Report::Taken { .. }) => "taken",
+            Some(Report::Outcome { .. }) => "outcome",
+            Some(Report::Recalled { .. }) => "recalled",
+            Some(Report::Gone { .. }) => "gone",
         }
     }
 
     /// Which child: the number its link was made with.
     #[getter]
     fn slot(&self) -> u64 {
-        self.inner.slot
+        self.slot
     }
 
     /// The job of "taken" and "outcome"; otherwise 0.
     #[getter]
     fn seq(&self) -> u64 {
-        match self.inner.report {
-            Report::Taken { seq } | Report::Outcome { seq, .. } => seq,
-            Report::Ready | Report::Recalled { .. } | Report::Gone { .. } => 0,
+        match self.report() {
+            Some(Report::Taken { seq } | Report::Outcome { seq, .. }) => *seq,
+            _ => 0,
         }
     }
 
     /// How a job ended, in the worker's own numbers; otherwise 0.
     #[getter]
     fn code(&self) -> u32 {
-        match self.inner.report {
-            Report::Outcome { code, .. } => code,
-            Report::Taken { .. } | Report::Ready | Report::Recalled { .. } | Report::Gone { .. } => 0,
+        match self.report() {
+            Some(Report::Outcome { code, .. }) => *code,
+            _ => 0,
         }
     }
 
     /// The result document of an "outcome", to be stored with the ack.
     #[getter]
     fn document<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        match &self.inner.report {
-            Report::Outcome { document, .. } => document.as_ref().map(|document| PyBytes::new(py, document)),
-            Report::Taken { .. } | Report::Ready | Report::Recalled { .. } | Report::Gone { .. } => None,
+        match self.report() {
+            Some(Report::Outcome { document, .. }) => {
+                document.as_ref().map(|document| PyBytes::new(py, document))
+            }
+            _ => None,
         }
     }
 
     /// More about an "outcome"; the reason of "gone" as UTF-8.
     #[getter]
     fn detail<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        match &self.inner.report {
-            Report::Outcome { detail, .. } => PyBytes::new(py, detail),
-            Report::Gone { reason } => PyBytes::new(py, reason.as_bytes()),
-            Report::Taken { .. } | Report::Ready | Report::Recalled { .. } => PyBytes::new(py, b""),
+        match self.report() {
+            Some(Report::Outcome { detail, .. }) => PyBytes::new(py, detail),
+            Some(Report::Gone { reason }) => PyBytes::new(py, reason.as_bytes()),
+            _ => PyBytes::new(py, b""),
         }
     }
 
     /// The jobs that "recalled" gives back, in the order in which they had been sent.
     #[getter]
     fn seqs(&self) -> Vec<u64> {
-        match &self.inner.report {
-            Report::Recalled { seqs } => seqs.clone(),
-            Report::Taken { .. } | Report::Ready | Report::Outcome { .. } | Report::Gone { .. } => Vec::new(),
+        match self.report() {
+            Some(Report::Recalled { seqs }) => seqs.clone(),
+            _ => Vec::new(),
         }
+    }
+
+    /// The jobs of "executed" in their order, each as `(seq, code, document, detail)`; the last two
+    /// are `None` where they are empty.
+    #[getter]
+    fn executed<'py>(&self, py: Python<'py>) -> Vec<ExecutedFields<'py>> {
+        let Said::Executed(all) = &self.said else {
+            return Vec::new();
+        };
+        let fields = |executed: &Executed| {
+            let document = executed
+                .document
+                .as_ref()
+                .map(|document| PyBytes::new(py, document));
+            let detail = &executed.detail;
+            let detail = (!detail.is_empty()).then(|| PyBytes::new(py, detail));
+            (executed.seq, executed.code, document, detail)
+        };
+        all.iter().map(fields).collect()
     }
 
     fn __repr__(&self) -> String {
@@ -129,21 +228,28 @@ impl ChildLink {
         Ok(Self { link })
     }
 
-    /// Sends a delivery to the child as job `seq`. When the child is gone, the "gone" event is
-    /// the answer. Raises `OperationalError` after `close`, `DecodeError` for a malformed one.
+    /// Sends a delivery to the child as job `seq`, with the next `flush`. When the child is gone, the
+    /// "gone" event is the answer. Raises `OperationalError` after `close`, `DecodeError` for a
+    /// malformed one.
     #[pyo3(signature = (seq, delivery, extra, /))]
     fn send(&self, py: Python<'_>, seq: u64, delivery: &Delivery, extra: &[u8]) -> PyResult<()> {
         let held = delivery.held();
-        let message = held.message.clone().or_raise(py)?;
-        let job = links::Job {
+        let message = held.message.as_ref().map_err(Clone::clone).or_raise(py)?;
+        let job = links::Outgoing {
             seq,
-            extra: Bytes::copy_from_slice(extra),
+            extra,
             message,
-            target: held.target.clone(),
-            queue: held.queue.clone(),
+            peek: &held.peek,
+            target: &held.target,
+            queue: &held.queue,
             redelivered: held.redelivered,
         };
-        self.link.send(&job).or_raise(py)
+        self.link.send_later(&job).or_raise(py)
+    }
+
+    /// Writes what waits to be sent.
+    fn flush(&self) {
+        self.link.flush();
     }
 
     /// Asks for all jobs that are not taken up; the answer is a "recalled" event.
@@ -194,7 +300,7 @@ impl ChildChannel {
         loop {
             let slice = Deadline::after(SLICE).min(deadline);
             match py.detach(|| self.channel.next(slice)) {
-                Next::Job(job) => return Ok(Some(Job::new(*job))),
+                Next::Job(job) => return Ok(Some(Job { job })),
                 Next::End => return Err(PyEOFError::new_err("the worker sends no more jobs")),
                 Next::Nothing => py.check_signals()?,
             }
@@ -236,16 +342,7 @@ impl ChildChannel {
 #[pyclass(frozen, module = "celeriac._core")]
 #[derive(Debug)]
 pub(crate) struct Job {
-    job: links::Job,
-    peek: Peek,
-}
-
-impl Job {
-    fn new(job: links::Job) -> Self {
-        // The worker has read the same headers before it sent them.
-        let peek = Peek::parse(&job.message.headers).unwrap_or_default();
-        Self { job, peek }
-    }
+    job: Box<links::Job>,
 }
 
 #[pymethods]
@@ -265,19 +362,37 @@ impl Job {
     /// Name of the task.
     #[getter]
     fn task(&self) -> Option<&str> {
-        self.peek.task.as_deref()
+        self.job.peek.task.as_deref()
     }
 
     /// The task's id.
     #[getter]
     fn id(&self) -> Option<&str> {
-        self.peek.id.as_deref()
+        self.job.peek.id.as_deref()
+    }
+
+    /// Hard and soft time limit in seconds.
+    #[getter]
+    fn timelimit(&self) -> (Option<f64>, Option<f64>) {
+        self.job.peek.timelimit
+    }
+
+    /// Whether its result is wanted by nobody; `None` leaves it to the task.
+    #[getter]
+    fn ignore_result(&self) -> Option<bool> {
+        self.job.peek.ignore_result
+    }
+
+    /// Whether people see it by another name than the task's, the header `shadow`.
+    #[getter]
+    fn is_shadowed(&self) -> bool {
+        self.job.peek.is_shadowed
     }
 
     /// MIME type (or kombu's alias) of the body's compression.
     #[getter]
     fn compression(&self) -> Option<&str> {
-        self.peek.compression.as_deref()
+        self.job.peek.compression.as_deref()
     }
 
     /// MIME type of the body.
@@ -330,6 +445,27 @@ impl Job {
     /// The body as it was sent.
     fn raw_body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         carried::raw_body(py, &self.job.message)
+    }
+
+    /// `(args, kwargs)` of a plain message; `None` for any other, which `body` takes apart.
+    fn plain_arguments<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyList>, Bound<'py, PyDict>)> {
+        let message = &self.job.message;
+        let is_plain =
+            self.job.peek.compression.is_none() && message.properties.content_type == "application/json";
+        is_plain.then(|| carried::plain_arguments(py, message)).flatten()
+    }
+
+    /// The result document of this task's success, where nothing but its value matters. Raises
+    /// `EncodeError`.
+    #[pyo3(signature = (value, date_done, /))]
+    fn success_document<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        date_done: &str,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let py = value.py();
+        let document = carried::success_document(&self.job.peek, value, date_done).or_raise(py)?;
+        Ok(PyBytes::new(py, &document))
     }
 
     /// The decoded body. Raises `DecodeError`, `ContentDisallowed`.

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
 
+use celeriac_core::intake::Intake;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
@@ -31,6 +32,17 @@ static LINES: Mutex<Lines> = Mutex::new(Lines {
 /// Whether lines came since somebody looked: what a call that has nothing to tell pays for.
 static NEWS: AtomicBool = AtomicBool::new(false);
 
+/// Who is told that lines came.
+static LISTENERS: Mutex<Vec<Weak<Intake>>> = Mutex::new(Vec::new());
+
+/// Nudges an intake with each line from now on, so that its worker need not look for them.
+pub(crate) fn nudge(intake: &Arc<Intake>) {
+    if let Some(mut listeners) = LISTENERS.try_lock_for(LONGEST_WAIT) {
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(intake));
+    }
+}
+
 #[derive(Debug)]
 struct Lines {
     waiting: VecDeque<Line>,
@@ -55,6 +67,7 @@ impl Lines {
         }
         let count = max_lines.saturating_sub(lines.len()).min(self.waiting.len());
         lines.extend(self.waiting.drain(..count));
+        NEWS.store(!self.waiting.is_empty(), Ordering::Relaxed);
         lines
     }
 }
@@ -68,6 +81,12 @@ pub(crate) fn take_logs(max_lines: usize) -> Vec<Line> {
     LINES
         .try_lock_for(LONGEST_WAIT)
         .map_or_else(Vec::new, |mut lines| lines.take(max_lines))
+}
+
+/// Whether lines came since they were taken.
+#[pyfunction]
+pub(crate) fn has_logs() -> bool {
+    NEWS.load(Ordering::Relaxed)
 }
 
 /// Logs what waits, in a process that has no worker to do so; called when Python has waited for Rust.
@@ -136,7 +155,15 @@ impl Subscriber for Collector {
         if let Some(mut lines) = LINES.try_lock_for(LONGEST_WAIT) {
             lines.push(line);
         }
-        NEWS.store(true, Ordering::Relaxed);
+        if NEWS.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(listeners) = LISTENERS.try_lock_for(LONGEST_WAIT) {
+            listeners
+                .iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|intake| intake.nudge());
+        }
     }
 
     fn enter(&self, _span: &Id) {}

@@ -1,17 +1,16 @@
 //! Messages whose parts Python has made: the slow path of publishing, and raw messages.
 
 use bytes::Bytes;
-use celeriac_core::wire::envelope;
+use celeriac_core::ids;
 use celeriac_core::wire::message::{Message, Outgoing, Properties, Target};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
-use uuid::Uuid;
 
 use crate::call::{number, text};
 use crate::convert;
 use crate::errors::{OrRaise, Outcome};
-use crate::template::Letter;
+use crate::template::Addressed;
 use crate::url::as_dict;
 
 /// A message of headers, properties, a body, and `(exchange, routing key)`.
@@ -20,7 +19,21 @@ pub(crate) fn letter_of_parts(
     properties: &Bound<'_, PyAny>,
     body: &Bound<'_, PyBytes>,
     (exchange, routing_key): (String, String),
-) -> Outcome<Letter> {
+) -> Outcome<Addressed> {
+    let (task_id, outgoing) = outgoing_of_parts(headers, properties, body, (exchange, routing_key))?;
+    Ok(Addressed {
+        task_id: task_id.into(),
+        letter: outgoing.into(),
+    })
+}
+
+/// The same in parts, after the task's id.
+pub(crate) fn outgoing_of_parts(
+    headers: &Bound<'_, PyAny>,
+    properties: &Bound<'_, PyAny>,
+    body: &Bound<'_, PyBytes>,
+    (exchange, routing_key): (String, String),
+) -> Outcome<(String, Outgoing)> {
     let py = body.py();
     let headers = as_dict(py, headers)?;
     let (properties, mandatory) = properties_of(properties)?;
@@ -34,17 +47,15 @@ pub(crate) fn letter_of_parts(
         properties,
         body: Bytes::copy_from_slice(body.as_bytes()),
     };
-    Ok(Letter {
-        task_id,
-        outgoing: Outgoing {
-            message,
-            target: Target {
-                exchange,
-                routing_key,
-            },
-            mandatory,
+    let outgoing = Outgoing {
+        message,
+        target: Target {
+            exchange,
+            routing_key,
         },
-    })
+        mandatory,
+    };
+    Ok((task_id, outgoing))
 }
 
 /// The envelope that publishing these parts puts on Redis, without sending it.
@@ -59,7 +70,7 @@ pub(crate) fn envelope_of_parts<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = body.py();
     let letter = letter_of_parts(headers, properties, body, (exchange, routing_key)).or_raise(py)?;
-    Ok(PyBytes::new(py, &envelope::encode(&letter.outgoing)))
+    Ok(PyBytes::new(py, &letter.letter.sealed().envelope))
 }
 
 /// `None`, or whether it is true.
@@ -90,7 +101,7 @@ fn properties_of(given: &Bound<'_, PyAny>) -> Outcome<(Properties, Option<bool>)
         }
     }
     if properties.delivery_tag.is_empty() {
-        properties.delivery_tag = Uuid::new_v4().to_string();
+        properties.delivery_tag = ids::fresh_text();
     }
     Ok((properties, mandatory))
 }

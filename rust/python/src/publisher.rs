@@ -4,22 +4,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use celeriac_core::broker;
 use celeriac_core::broker::topology::QueueSpec;
-use celeriac_core::ledger::Ledger;
+use celeriac_core::broker::{self, Underway};
+use celeriac_core::ledger::{Ledger, Receipt};
 use celeriac_core::time::Deadline;
 use celeriac_core::wake::Wake;
+use celeriac_core::wire::letter::Letter;
 use celeriac_core::{Error, Result};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
+use crate::aside::Aside;
 use crate::backend::{ResultStore, Subscription};
 use crate::bell::{Bell, Errand};
 use crate::errors::{OrRaise, Outcome};
 use crate::home::Homebound;
 use crate::parts::letter_of_parts;
-use crate::template::{Letter, Template};
+use crate::template::{Addressed, Plainly, Said, Template};
 use crate::topology::{queue_spec, queue_specs};
 use crate::url::{broker_url, is_local};
 use crate::window::Window;
@@ -33,6 +35,8 @@ pub(crate) struct Publisher {
     url: String,
     serial: u64,
     is_local: bool,
+    /// Whether messages leave in their envelope.
+    pub(crate) is_sealing: bool,
     declared: Arc<Mutex<HashSet<QueueSpec>>>,
     /// Serial of the result store asked about last, doubled, plus one if messages carry its
     /// subscriptions.
@@ -49,10 +53,12 @@ impl Publisher {
         logs::install();
         let parsed = broker_url(py, url, options).or_raise(py)?;
         let inner = broker::open_publisher(&parsed).or_raise(py)?;
+        let is_sealing = inner.carries_envelopes();
         Ok(Self {
             inner: Homebound::new(inner, "publisher"),
             url: parsed.redacted(),
             is_local: is_local(&parsed),
+            is_sealing,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             declared: Arc::default(),
             carried: AtomicU64::new(0),
@@ -61,7 +67,7 @@ impl Publisher {
 
     /// The URL without its password.
     #[getter]
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
@@ -84,12 +90,42 @@ impl Publisher {
     ) -> PyResult<(String, Option<Subscription>)> {
         let deadline = waits::deadline(wait_s);
         let template = template.get();
-        let letter = template.letter(args, kwargs, call).or_raise(py)?;
+        let letter = template
+            .letter(args, kwargs, Said::of(call), self.is_sealing)
+            .or_raise(py)?;
         self.declare_for(py, template, deadline).or_raise(py)?;
-        let task_id = letter.task_id.clone();
+        let task_id = letter.task_id.to_string();
         let results = results.map(Bound::get);
         let subscription = self.send_and_wait(py, letter, results, deadline).or_raise(py)?;
         Ok((task_id, subscription))
+    }
+
+    /// As `publish`, of a call that says nothing but its id and the queue of its caller's replies.
+    #[expect(clippy::too_many_arguments, reason = "one crossing per message")]
+    #[pyo3(signature = (template, args, kwargs, reply_to, task_id, results, wait_s, /))]
+    fn publish_plain(
+        &self,
+        template: &Bound<'_, Template>,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        reply_to: &Bound<'_, PyString>,
+        task_id: &Bound<'_, PyString>,
+        results: Option<&Bound<'_, ResultStore>>,
+        wait_s: f64,
+    ) -> PyResult<Option<Subscription>> {
+        let (py, deadline) = (template.py(), waits::deadline(wait_s));
+        let template = template.get();
+        let said = Said::Plain(Plainly {
+            reply_to,
+            task_id: Some(task_id),
+            group: None,
+        });
+        let letter = template
+            .letter(args, kwargs, said, self.is_sealing)
+            .or_raise(py)?;
+        self.declare_for(py, template, deadline).or_raise(py)?;
+        let results = results.map(Bound::get);
+        self.send_and_wait(py, letter, results, deadline).or_raise(py)
     }
 
     /// Publishes a message whose headers, properties and body are given; otherwise as `publish`.
@@ -131,7 +167,9 @@ impl Publisher {
         token: u64,
     ) -> PyResult<Errand> {
         let template = template.get();
-        let letter = template.letter(args, kwargs, call).or_raise(py)?;
+        let letter = template
+            .letter(args, kwargs, Said::of(call), self.is_sealing)
+            .or_raise(py)?;
         let queues = template.undeclared(self.serial);
         let results = results.map(Bound::get);
         self.hand_over(py, letter, queues, results, wait_s, bell.get().wake(token))
@@ -193,6 +231,38 @@ impl Publisher {
         })
     }
 
+    /// What was set aside from a queue, oldest first, at most `max_messages`.
+    #[pyo3(signature = (queue, max_messages, wait_s, /))]
+    fn list_aside(
+        &self,
+        py: Python<'_>,
+        queue: &str,
+        max_messages: usize,
+        wait_s: f64,
+    ) -> PyResult<Vec<Aside>> {
+        let name = queue.to_owned();
+        let found = self.whole(py, wait_s, move |publisher, deadline| {
+            publisher.list_aside(&name, max_messages, deadline)
+        })?;
+        Ok(found.into_iter().map(|aside| Aside::new(aside, queue)).collect())
+    }
+
+    /// Puts messages that were set aside back into their queue; returns how many those were.
+    #[pyo3(signature = (queue, tags, wait_s, /))]
+    fn restore_aside(&self, py: Python<'_>, queue: String, tags: Vec<String>, wait_s: f64) -> PyResult<u64> {
+        self.whole(py, wait_s, move |publisher, deadline| {
+            publisher.restore_aside(&queue, &tags, deadline)
+        })
+    }
+
+    /// Deletes messages that were set aside; returns how many those were.
+    #[pyo3(signature = (queue, tags, wait_s, /))]
+    fn drop_aside(&self, py: Python<'_>, queue: String, tags: Vec<String>, wait_s: f64) -> PyResult<u64> {
+        self.whole(py, wait_s, move |publisher, deadline| {
+            publisher.drop_aside(&queue, &tags, deadline)
+        })
+    }
+
     /// Sends what is queued, then closes the connection; what is not confirmed after `wait_s`
     /// seconds is reported as failed.
     #[pyo3(signature = (wait_s, /))]
@@ -243,7 +313,7 @@ impl Publisher {
     fn send_and_wait(
         &self,
         py: Python<'_>,
-        letter: Letter,
+        letter: Addressed,
         results: Option<&ResultStore>,
         deadline: Deadline,
     ) -> Outcome<Option<Subscription>> {
@@ -252,16 +322,25 @@ impl Publisher {
         let carries = results.is_some_and(|results| self.carries(&**publisher, results));
         let store = results.map(ResultStore::store).transpose()?;
         let ledger = Ledger::new(1, usize::MAX);
-        let subscription = py.detach(|| -> Result<_> {
-            let Letter { task_id, outgoing } = letter;
+        let (subscription, underway) = py.detach(|| -> Result<_> {
+            let Addressed { task_id, letter } = letter;
             let subscription = match store {
                 Some(store) => Some(store.subscribe(&task_id, carries, deadline)?),
                 None => None,
             };
-            let receipt = ledger.enter(task_id.as_str().into(), outgoing.message.body.len(), deadline)?;
-            publisher.send(outgoing, carries.then_some(task_id.as_str()), receipt, deadline);
-            Ok(subscription)
+            let receipt = ledger.enter(Arc::clone(&task_id), letter.bytes(), deadline)?;
+            let underway = send_or_post(
+                &**publisher,
+                letter,
+                carries.then_some(&*task_id),
+                receipt,
+                deadline,
+            );
+            Ok((subscription, underway))
         })?;
+        if let Some(underway) = underway {
+            finish(py, underway)?;
+        }
         if !is_empty(py, &ledger, deadline)? {
             ledger.give_up(waited_ms);
         }
@@ -277,7 +356,7 @@ impl Publisher {
     fn hand_over(
         &self,
         py: Python<'_>,
-        letter: Letter,
+        letter: Addressed,
         queues: &[QueueSpec],
         results: Option<&ResultStore>,
         wait_s: f64,
@@ -305,12 +384,12 @@ impl Publisher {
                     publisher.declare(&queue, deadline)?;
                     declared.lock().insert(queue);
                 }
-                let Letter { task_id, outgoing } = letter;
+                let Addressed { task_id, letter } = letter;
                 if let Some(store) = store {
                     answered.listens(store.subscribe(&task_id, carries, deadline)?);
                 }
-                let receipt = ledger.enter(task_id.as_str().into(), outgoing.message.body.len(), deadline)?;
-                publisher.send(outgoing, carries.then_some(task_id.as_str()), receipt, deadline);
+                let receipt = ledger.enter(Arc::clone(&task_id), letter.bytes(), deadline)?;
+                publisher.post(letter, carries.then_some(&*task_id), receipt, deadline);
                 Ok(())
             });
             if let Err(error) = sent {
@@ -348,6 +427,39 @@ impl Publisher {
             operation(&*publisher, deadline)
         })
         .or_raise(py)
+    }
+}
+
+/// Sends a message on this thread where that is possible, otherwise posts it. What is left to be done
+/// here after the first slice of it.
+fn send_or_post(
+    publisher: &dyn broker::Publisher,
+    letter: Letter,
+    subscribe_to: Option<&str>,
+    receipt: Receipt,
+    deadline: Deadline,
+) -> Option<Box<dyn Underway>> {
+    let sent = match subscribe_to {
+        // That goes over the connection which hears of the result.
+        Some(_) => Err((letter, receipt)),
+        None => publisher.send_here(letter, receipt, deadline),
+    };
+    match sent {
+        Ok(mut underway) => (!underway.go_on()).then_some(underway),
+        Err((letter, receipt)) => {
+            publisher.post(letter, subscribe_to, receipt, deadline);
+            None
+        }
+    }
+}
+
+/// Goes on with a message slice by slice, open to signals between them.
+fn finish(py: Python<'_>, mut underway: Box<dyn Underway>) -> Outcome<()> {
+    loop {
+        py.check_signals()?;
+        if py.detach(|| underway.go_on()) {
+            return Ok(());
+        }
     }
 }
 

@@ -1,20 +1,22 @@
 //! Templates: what the messages of a task have in common, encoded once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::compress::Method;
-use celeriac_core::wire::envelope;
-use celeriac_core::wire::message::{Outgoing, Target};
-use celeriac_core::wire::template::{Repr, Task, Template as WireTemplate};
+use celeriac_core::ids;
+use celeriac_core::wire::letter::Letter;
+use celeriac_core::wire::message::Target;
+use celeriac_core::wire::template::{Call, Plain, Repr, Task, Template as WireTemplate};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 use uuid::Uuid;
 
-use crate::call::CallFields;
+use crate::call::{CallFields, default_embed};
 use crate::convert::{self, ReprLimits, Shown, Style};
 use crate::errors::{OrRaise, Outcome};
 use crate::packing::{self, method_named};
@@ -35,13 +37,42 @@ pub(crate) struct Template {
     declared_by: AtomicU64,
 }
 
-/// A message that is ready to go.
+/// A message that is ready to go, and whose it is.
 #[derive(Debug)]
-pub(crate) struct Letter {
-    /// Whose it is.
-    pub(crate) task_id: String,
+pub(crate) struct Addressed {
+    /// Id of the task.
+    pub(crate) task_id: Arc<str>,
     /// The message.
-    pub(crate) outgoing: Outgoing,
+    pub(crate) letter: Letter,
+}
+
+/// What a call says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Said<'a, 'py> {
+    /// What stands in a dict.
+    Call(&'a Bound<'py, PyDict>),
+    /// What a plain call says.
+    Plain(Plainly<'a, 'py>),
+    /// Nothing.
+    Nothing,
+}
+
+/// All that a plain call says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plainly<'a, 'py> {
+    /// The queue of the caller's replies.
+    pub(crate) reply_to: &'a Bound<'py, PyString>,
+    /// The task's id; a fresh one otherwise.
+    pub(crate) task_id: Option<&'a Bound<'py, PyString>>,
+    /// The group, and the place in it.
+    pub(crate) group: Option<(&'a Bound<'py, PyString>, i64)>,
+}
+
+impl<'a, 'py> Said<'a, 'py> {
+    /// What stands in a dict, if there is one.
+    pub(crate) fn of(call: Option<&'a Bound<'py, PyDict>>) -> Self {
+        call.map_or(Self::Nothing, Self::Call)
+    }
 }
 
 #[pymethods]
@@ -131,48 +162,101 @@ impl Template {
         call: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = args.py();
-        let letter = self.letter(args, kwargs, call).or_raise(py)?;
-        Ok(PyBytes::new(py, &envelope::encode(&letter.outgoing)))
+        let made = self.letter(args, kwargs, Said::of(call), true).or_raise(py)?;
+        Ok(PyBytes::new(py, &made.letter.sealed().envelope))
     }
 }
 
 impl Template {
-    /// Encodes one call. Attached, and without any wait.
+    /// Encodes one call: in its envelope, or in parts. Attached, and without any wait.
     pub(crate) fn letter(
         &self,
         args: &Bound<'_, PyAny>,
         kwargs: &Bound<'_, PyAny>,
-        call: Option<&Bound<'_, PyDict>>,
-    ) -> Outcome<Letter> {
+        said: Said<'_, '_>,
+        is_sealed: bool,
+    ) -> Outcome<Addressed> {
         if !(args.is_instance_of::<PyTuple>() || args.is_instance_of::<PyList>()) {
             return Err(PyTypeError::new_err("a task's args must be a list or a tuple").into());
         }
         let kwargs = &keyword_arguments(kwargs)?;
         let mut fields = CallFields::default();
-        if let Some(call) = call {
-            fields.read(call)?;
+        match said {
+            Said::Plain(plain) => return self.plain_letter(args, kwargs, plain, is_sealed),
+            Said::Call(call) => fields.read(call)?,
+            Said::Nothing => {}
         }
-        let body = self.body(args, kwargs, &fields)?;
-        // Compat: Celery makes an empty tuple of whatever is empty (`args or ()`) before it shows it.
-        let shown_args = if args.is_truthy()? {
-            args.clone()
-        } else {
-            PyTuple::empty(args.py()).into_any()
-        };
-        let argsrepr = self.shown(&shown_args, fields.argsrepr.as_ref())?;
+        // First of all: what cannot travel is said in words of its own.
+        let body = self.body(args, kwargs, |out| fields.append_embed(out, self.style))?;
+        let argsrepr = self.shown_args(args, fields.argsrepr.as_ref())?;
         let kwargsrepr = self.shown(kwargs, fields.kwargsrepr.as_ref())?;
-        let task_id = match &fields.task_id {
-            Some(id) => id.to_string(),
-            None => Uuid::new_v4().to_string(),
+        let mut fresh_id = Uuid::encode_buffer();
+        let task_id: &str = match &fields.task_id {
+            Some(id) => id,
+            None => ids::fresh().hyphenated().encode_lower(&mut fresh_id),
         };
         let (mut args_json, mut kwargs_json) = (Vec::new(), Vec::new());
-        let outgoing = self.wire.build_with(
-            &fields.as_call(&task_id),
-            body,
+        let shown = (
             repr_of(&argsrepr, &mut args_json)?,
             repr_of(&kwargsrepr, &mut kwargs_json)?,
         );
-        Ok(Letter { task_id, outgoing })
+        let call = fields.as_call(task_id);
+        let letter = if is_sealed {
+            Letter::Sealed(Arc::new(self.wire.seal(&call, task_id, &body, shown)))
+        } else {
+            self.open_letter(&call, body, shown)
+        };
+        Ok(Addressed {
+            task_id: Arc::from(task_id),
+            letter,
+        })
+    }
+
+    /// The same of a plain call, which has next to nothing to look at.
+    fn plain_letter(
+        &self,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        said: Plainly<'_, '_>,
+        is_sealed: bool,
+    ) -> Outcome<Addressed> {
+        let body = self.body(args, kwargs, |out| {
+            out.extend_from_slice(default_embed(self.style));
+            Ok(())
+        })?;
+        let (argsrepr, kwargsrepr) = (self.shown_args(args, None)?, self.shown(kwargs, None)?);
+        let (mut args_json, mut kwargs_json) = (Vec::new(), Vec::new());
+        let shown = (
+            repr_of(&argsrepr, &mut args_json)?,
+            repr_of(&kwargsrepr, &mut kwargs_json)?,
+        );
+        let (id, tag) = ids::fresh_pair();
+        let (mut fresh_id, mut fresh_tag) = (Uuid::encode_buffer(), Uuid::encode_buffer());
+        let plain = Plain {
+            task_id: match said.task_id {
+                Some(id) => id.to_str()?,
+                None => id.hyphenated().encode_lower(&mut fresh_id),
+            },
+            delivery_tag: tag.hyphenated().encode_lower(&mut fresh_tag),
+            reply_to: said.reply_to.to_str()?,
+            group: match said.group {
+                Some((group, index)) => Some((group.to_str()?, index)),
+                None => None,
+            },
+        };
+        let letter = if is_sealed {
+            Letter::Sealed(Arc::new(self.wire.seal_plain(&plain, &body, shown)))
+        } else {
+            self.open_letter(&plain.into(), body, shown)
+        };
+        Ok(Addressed {
+            task_id: Arc::from(plain.task_id),
+            letter,
+        })
+    }
+
+    fn open_letter(&self, call: &Call<'_>, body: Vec<u8>, (args, kwargs): (Repr<'_>, Repr<'_>)) -> Letter {
+        self.wire.build_with(call, Bytes::from(body), args, kwargs).into()
     }
 
     /// The queues to declare, unless this publisher was the last to declare them.
@@ -193,8 +277,8 @@ impl Template {
         &self,
         args: &Bound<'_, PyAny>,
         kwargs: &Bound<'_, PyAny>,
-        fields: &CallFields<'_>,
-    ) -> Outcome<Bytes> {
+        append_embed: impl FnOnce(&mut Vec<u8>) -> Outcome<()>,
+    ) -> Outcome<Vec<u8>> {
         let (open, between, close): (&[u8], &[u8], &[u8]) = match self.style {
             Style::Json => (b"[", b", ", b"]"),
             Style::Msgpack => (b"\x93", b"", b""),
@@ -205,12 +289,21 @@ impl Template {
         body.extend_from_slice(between);
         convert::append(&mut body, kwargs, "kwargs", self.style)?;
         body.extend_from_slice(between);
-        fields.append_embed(&mut body, self.style)?;
+        append_embed(&mut body)?;
         body.extend_from_slice(close);
-        Ok(Bytes::from(match self.compression {
-            Some(method) => packing::compress(args.py(), method, &body)?,
-            None => body,
-        }))
+        match self.compression {
+            Some(method) => packing::compress(args.py(), method, &body),
+            None => Ok(body),
+        }
+    }
+
+    fn shown_args(&self, args: &Bound<'_, PyAny>, given: Option<&PyBackedStr>) -> Outcome<Shown> {
+        // Compat: Celery makes an empty tuple of whatever is empty (`args or ()`) before it shows it.
+        if args.is_truthy()? {
+            self.shown(args, given)
+        } else {
+            self.shown(&PyTuple::empty(args.py()).into_any(), given)
+        }
     }
 
     /// What people see of the arguments, unless the caller brings a text of its own.

@@ -1,20 +1,20 @@
 //! Windows: many messages in flight, every failure reported by task id.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use celeriac_core::Error;
-use celeriac_core::ledger::{Ledger, Receipt};
+use celeriac_core::ledger::{self, Ledger, Receipt};
 use celeriac_core::time::Deadline;
-use celeriac_core::wire::message::Outgoing;
-use parking_lot::Mutex;
+use celeriac_core::wire::letter::Letter;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::errors::{Fault, OrRaise, Outcome};
 use crate::parts::letter_of_parts;
 use crate::publisher::{Publisher, is_empty};
-use crate::template::{Letter, Template};
+use crate::template::{Addressed, Plainly, Said, Template};
 use crate::topology::queue_specs;
 use crate::waits;
 
@@ -23,7 +23,7 @@ use crate::waits;
 #[derive(Debug)]
 pub(crate) struct Unsent {
     task_id: Arc<str>,
-    outgoing: Outgoing,
+    letter: Letter,
 }
 
 #[pymethods]
@@ -35,32 +35,10 @@ impl Unsent {
     }
 }
 
-/// Copies of the messages that may have to be sent once more (their bytes are shared, not copied).
-#[derive(Debug, Default)]
-struct Kept {
-    messages: HashMap<Arc<str>, Outgoing>,
-    bytes: usize,
-    /// Looked through when there are more messages, or more bytes, than this.
-    tidy_above: (usize, usize),
-}
-
-impl Kept {
-    fn add(&mut self, task_id: &Arc<str>, outgoing: &Outgoing) {
-        self.bytes += outgoing.message.body.len();
-        self.messages.insert(Arc::clone(task_id), outgoing.clone());
-    }
-
-    fn retain_unsettled(&mut self, ledger: &Ledger) {
-        let unsettled = ledger.unsettled();
-        self.messages.retain(|task_id, _| unsettled.contains(task_id));
-        let bodies = self.messages.values().map(|one| one.message.body.len());
-        self.bytes = bodies.sum();
-    }
-
-    fn is_much(&self) -> bool {
-        self.messages.len() > self.tidy_above.0 || self.bytes > self.tidy_above.1
-    }
-}
+/// How long a full window is nothing to speak of.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// From how many bytes on other threads may run while a message is handed over.
+const LARGE: usize = 64 << 10;
 
 /// A failure as Python gets it: the task's id, why, and the message.
 type Failure<'py> = (String, Bound<'py, PyAny>, Option<Unsent>);
@@ -71,9 +49,8 @@ type Failure<'py> = (String, Bound<'py, PyAny>, Option<Unsent>);
 pub(crate) struct Window {
     publisher: Py<Publisher>,
     ledger: Arc<Ledger>,
-    kept: Mutex<Kept>,
-    /// A full window, in messages and bytes.
-    full: (usize, usize),
+    /// Whether it was said that the broker is what is slow.
+    has_warned: AtomicBool,
 }
 
 impl Window {
@@ -82,53 +59,75 @@ impl Window {
         Self {
             publisher,
             ledger: Ledger::new(max_messages.max(1), max_bytes),
-            kept: Mutex::default(),
-            full: (max_messages.max(64), max_bytes),
+            has_warned: AtomicBool::new(false),
         }
+    }
+
+    /// Builds a message and hands it over.
+    pub(crate) fn deliver<'py>(
+        &self,
+        template: &Bound<'py, Template>,
+        (args, kwargs): (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+        said: Said<'_, 'py>,
+        wait_s: f64,
+    ) -> Outcome<Bound<'py, PyString>> {
+        let py = template.py();
+        let deadline = waits::deadline(wait_s);
+        let (template, publisher) = (template.get(), self.publisher.get());
+        let addressed = template.letter(args, kwargs, said, publisher.is_sealing)?;
+        publisher.declare_for(py, template, deadline)?;
+        let task_id = PyString::new(py, &addressed.task_id);
+        self.send(py, addressed, deadline)?;
+        Ok(task_id)
     }
 
     /// Hands a message over; waits, detached, only while the window is full.
-    fn send(&self, py: Python<'_>, letter: Letter, deadline: Deadline) -> Outcome<()> {
+    fn send(&self, py: Python<'_>, addressed: Addressed, deadline: Deadline) -> Outcome<()> {
         let publisher = self.publisher.get().here()?;
-        let Letter { task_id, outgoing } = letter;
-        let task_id: Arc<str> = task_id.into();
-        let receipt = self.enter(py, &task_id, outgoing.message.body.len(), deadline)?;
-        self.keep(&task_id, &outgoing);
-        py.detach(|| publisher.send(outgoing, None, receipt, deadline));
+        let Addressed { task_id, letter } = addressed;
+        // Attached at first: mostly there is room, and giving Python back costs more than looking.
+        let receipt = match self.ledger.try_enter_letter(&task_id, &letter) {
+            Some(receipt) => receipt,
+            None => self.enter(py, &task_id, &letter, deadline)?,
+        };
+        let (letter, receipt) = if letter.bytes() < LARGE {
+            match publisher.try_post(letter, receipt, deadline) {
+                Ok(()) => return Ok(()),
+                Err(given_back) => given_back,
+            }
+        } else {
+            (letter, receipt)
+        };
+        py.detach(|| publisher.post(letter, None, receipt, deadline));
         Ok(())
     }
 
-    /// Keeps a copy of what is in the ledger already: a thread that tidies up meanwhile sees it.
-    fn keep(&self, task_id: &Arc<str>, outgoing: &Outgoing) {
-        let mut kept = self.kept.lock();
-        kept.add(task_id, outgoing);
-        if kept.is_much() {
-            kept.retain_unsettled(&self.ledger);
-            // What is left may all have failed: looking again after each message would take long.
-            kept.tidy_above = (
-                kept.messages.len().saturating_mul(2).max(self.full.0),
-                kept.bytes.saturating_mul(2).max(self.full.1),
-            );
-        }
-    }
-
+    /// Waits, detached, until there is room.
     fn enter(
         &self,
         py: Python<'_>,
         task_id: &Arc<str>,
-        bytes: usize,
+        letter: &Letter,
         deadline: Deadline,
     ) -> Outcome<Receipt> {
-        let attempt = |end: Deadline| match self.ledger.enter(Arc::clone(task_id), bytes, end) {
+        let attempt = |end: Deadline| match self.ledger.enter_letter(Arc::clone(task_id), letter, end) {
             Ok(receipt) => Ok(Some(receipt)),
             Err(Error::TimedOut { .. }) => Ok(None),
             Err(error) => Err(error),
         };
-        // Attached at first: mostly there is room, and giving Python back costs more than looking.
-        if let Some(receipt) = attempt(waits::deadline(0.0))? {
+        let waited_ms = waits::whole_ms(deadline.left().as_secs_f64());
+        let patience = Deadline::after(PATIENCE).min(deadline);
+        if let Some(receipt) = waits::in_slices(py, patience, attempt)? {
             return Ok(receipt);
         }
-        let waited_ms = waits::whole_ms(deadline.left().as_secs_f64());
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            let (url, pending) = (self.publisher.get().url(), self.ledger.pending());
+            tracing::warn!(
+                url,
+                pending,
+                "publishing waits for the broker: a full window was not confirmed for a second"
+            );
+        }
         waits::in_slices(py, deadline, attempt)?.ok_or_else(|| {
             Error::TimedOut {
                 what: "a full publishing window",
@@ -147,6 +146,12 @@ impl Window {
         self.ledger.pending()
     }
 
+    /// How many messages were handed over so far.
+    #[getter]
+    fn entered(&self) -> u64 {
+        self.ledger.entered()
+    }
+
     /// Hands one call of a task over and returns the task's id. Waits only while the window is
     /// full; raises `OperationalError` when it still is after `wait_s` seconds.
     #[expect(clippy::too_many_arguments, reason = "one crossing per message")]
@@ -160,16 +165,27 @@ impl Window {
         call: Option<&Bound<'py, PyDict>>,
         wait_s: f64,
     ) -> PyResult<Bound<'py, PyString>> {
-        let deadline = waits::deadline(wait_s);
-        let template = template.get();
-        let letter = template.letter(args, kwargs, call).or_raise(py)?;
-        self.publisher
-            .get()
-            .declare_for(py, template, deadline)
-            .or_raise(py)?;
-        let task_id = PyString::new(py, &letter.task_id);
-        self.send(py, letter, deadline).or_raise(py)?;
-        Ok(task_id)
+        self.deliver(template, (args, kwargs), Said::of(call), wait_s)
+            .or_raise(py)
+    }
+
+    /// As `publish`, of a call that says nothing but the queue of its caller's replies.
+    #[pyo3(signature = (template, args, kwargs, reply_to, wait_s, /))]
+    fn publish_plain<'py>(
+        &self,
+        template: &Bound<'py, Template>,
+        args: &Bound<'py, PyAny>,
+        kwargs: &Bound<'py, PyAny>,
+        reply_to: &Bound<'py, PyString>,
+        wait_s: f64,
+    ) -> PyResult<Bound<'py, PyString>> {
+        let said = Said::Plain(Plainly {
+            reply_to,
+            task_id: None,
+            group: None,
+        });
+        self.deliver(template, (args, kwargs), said, wait_s)
+            .or_raise(template.py())
     }
 
     /// Hands a message over whose headers, properties and body are given.
@@ -200,14 +216,12 @@ impl Window {
     #[pyo3(signature = (unsent, wait_s, /))]
     fn resend(&self, py: Python<'_>, unsent: &Bound<'_, Unsent>, wait_s: f64) -> PyResult<()> {
         let unsent = unsent.get();
-        let mut outgoing = unsent.outgoing.clone();
         // The first copy may have arrived; two with one tag would share one lease on Redis.
-        outgoing.message.properties.delivery_tag = uuid::Uuid::new_v4().to_string();
-        let letter = Letter {
-            task_id: unsent.task_id.to_string(),
-            outgoing,
+        let again = Addressed {
+            task_id: Arc::clone(&unsent.task_id),
+            letter: unsent.letter.again(),
         };
-        self.send(py, letter, waits::deadline(wait_s)).or_raise(py)
+        self.send(py, again, waits::deadline(wait_s)).or_raise(py)
     }
 
     /// Waits, detached, until every message is confirmed or has failed, or `wait_s` seconds are
@@ -225,17 +239,17 @@ impl Window {
         if !is_empty(py, &self.ledger, waits::deadline(wait_s)).or_raise(py)? {
             self.ledger.give_up(waits::whole_ms(wait_s));
         }
-        let mut kept = self.kept.lock();
-        let failed = self.ledger.take_failed();
-        let report = |(task_id, error): (Arc<str>, Error)| {
+        let report = |failure: ledger::Failure| {
+            let ledger::Failure {
+                task_id,
+                error,
+                letter,
+            } = failure;
             let exception = Fault::from(error).into_exception(py).into_value(py);
             let name = task_id.to_string();
-            let outgoing = kept.messages.remove(&task_id);
-            let unsent = outgoing.map(|outgoing| Unsent { task_id, outgoing });
+            let unsent = letter.map(|letter| Unsent { task_id, letter });
             (name, exception.into_bound(py).into_any(), unsent)
         };
-        let failures = failed.into_iter().map(report).collect();
-        kept.retain_unsettled(&self.ledger);
-        Ok(failures)
+        Ok(self.ledger.take_failures().into_iter().map(report).collect())
     }
 }

@@ -155,14 +155,14 @@ def test_find_value_for_key_takes_the_part_after_the_prefix():
 
 def test_what_has_no_effect_is_reported_once_set():
     conf = Settings(
-        {"worker_send_task_events": True, "task_time_limit": 5, "task_serializer": "json"}
+        {"worker_state_db": "revoked.db", "task_time_limit": 5, "task_serializer": "json"}
     )
     found = {item.name: item.stops_worker for item in unhonoured(conf)}
-    assert found == {"worker_send_task_events": False}
+    assert found == {"worker_state_db": False}
 
 
 def test_a_setting_that_is_set_to_its_default_is_not_reported():
-    assert unhonoured(Settings({"worker_send_task_events": False})) == []
+    assert unhonoured(Settings({"worker_timer_precision": 1.0})) == []
 
 
 def test_a_configuration_is_loaded_when_first_read():

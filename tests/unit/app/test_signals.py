@@ -127,3 +127,19 @@ def test_a_receiver_without_keyword_arguments_is_refused(signal):
 def test_what_cannot_be_called_is_refused(signal):
     with pytest.raises(TypeError, match="callable"):
         signal.connect(3)
+
+
+def test_who_waits_for_changes_hears_of_each_way_to_change_the_receivers(signal):
+    seen = []
+    signal.on_change = lambda: seen.append(len(signal.receivers))
+
+    def short_lived(**_kwargs):
+        """Be there for a while."""
+
+    signal.connect(receiver)
+    signal.connect(short_lived)
+    signal.disconnect(receiver)
+    del short_lived
+    gc.collect()
+    signal.receivers = []
+    assert seen == [1, 2, 1, 0, 0]

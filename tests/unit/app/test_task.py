@@ -45,6 +45,27 @@ def test_the_check_accepts_what_the_function_accepts(function, calls):
         assert refusal(check, args, kwargs) == refusal(function, args, kwargs)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        plain,
+        rich,
+        lambda: None,
+        lambda _x, _y=1: None,
+        lambda _x, /, _y: None,
+        lambda _x, *_rest: None,
+        lambda _x, *, _needed: None,
+        lambda _x, *, _option=1, **_named: None,
+    ],
+)
+def test_the_check_says_with_how_many_positional_arguments_it_need_not_be_asked(function):
+    check = header(function)
+    for count in range(8):
+        is_taken = refusal(check, (None,) * count, {}) is None
+        least, most = check.takes or (1, 0)
+        assert is_taken == (least <= count <= most)
+
+
 def test_the_check_of_a_bound_task_does_not_count_the_task(app):
     @app.task(bind=True)
     def bound(self, x):

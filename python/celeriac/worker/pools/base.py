@@ -19,6 +19,9 @@ class Host(Protocol):
     def started(self, request: Request, pid: int) -> None:
         """Hear that a process took a task up."""
 
+    def executed(self, request: Request, report: Report) -> None:
+        """Hear of a task that was started and has ended: for `started` and `ended` at once."""
+
     def ended(self, request: Request, report: Report) -> None:
         """Hear what became of a task, once."""
 
@@ -47,6 +50,9 @@ class Pool(Protocol):
 
     def tend(self) -> float:
         """Do what is due, and say in how many seconds to be called again at the latest."""
+
+    def describe(self, *, wanted: bool) -> None:
+        """Report from now on what events tell of a task's end, or no more."""
 
     @property
     def is_idle(self) -> bool:

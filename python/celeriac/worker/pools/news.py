@@ -104,10 +104,17 @@ class Opened:
         Returns:
             What asks the worker to stop, if something does.
         """
+        begun: dict[int, Request] = {}
         for request, report in self._news.take():
-            if report is not None:
+            if report is None:
+                begun[id(request)] = request
+            elif begun.pop(id(request), None) is None:
                 self.end(request, report)
-            elif id(request) in self._requests:
+            elif self._requests.pop(id(request), None) is not None:
+                request.worker_pid = self._pid
+                self._host.executed(request, report)
+        for number, request in begun.items():
+            if number in self._requests:
                 self._host.started(request, self._pid)
         asked, self._news.asked = self._news.asked, None
         return asked

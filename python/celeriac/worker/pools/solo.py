@@ -50,6 +50,14 @@ class SoloPool:
             # This process is nothing but a worker: a task that waits for another waits for itself.
             _current.set_task_join_will_block(True)
 
+    def describe(self, *, wanted: bool) -> None:
+        """Report what events tell of a task's end, or no more.
+
+        Args:
+            wanted: Which.
+        """
+        self._executor.describes = wanted
+
     def submit(self, request: Request) -> None:
         """Execute a task.
 

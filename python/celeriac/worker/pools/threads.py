@@ -101,6 +101,14 @@ class ThreadsPool:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._size = size
 
+    def describe(self, *, wanted: bool) -> None:
+        """Report what events tell of a task's end, or no more.
+
+        Args:
+            wanted: Which.
+        """
+        self._executor.describes = wanted
+
     def submit(self, request: Request) -> None:
         """Give a task to the thread that is free first; the prefetch bounds how many wait.
 

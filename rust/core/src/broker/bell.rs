@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::FutureExt as _;
 use tokio::sync::Notify;
 
 /// Rings are kept: one that comes while nobody waits ends the next wait at once.
@@ -18,6 +19,12 @@ impl Bell {
         self.rung.notify_one();
     }
 
+    /// Takes a ring of before back: who looks at everything after this has heard it. Returns whether
+    /// there was one.
+    pub(crate) fn hear(&self) -> bool {
+        self.rung.notified().now_or_never().is_some()
+    }
+
     /// The wait is to end, whatever there is to do.
     pub(crate) fn interrupt(&self) {
         self.is_interrupted.store(true, Ordering::SeqCst);
@@ -30,7 +37,39 @@ impl Bell {
     }
 
     /// Waits for a ring, at most `wait`.
-    pub(crate) async fn wait(&self, wait: Duration) {
-        let _rung_or_not = tokio::time::timeout(wait, self.rung.notified()).await.is_ok();
+    #[must_use = "the ring is taken: who waited looks"]
+    pub(crate) async fn wait(&self, wait: Duration) -> bool {
+        tokio::time::timeout(wait, self.rung.notified()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a wait ends by a ring.
+    async fn rings(bell: &Bell) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), bell.rung.notified())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_ring_that_was_heard_ends_no_wait_and_a_later_one_does() {
+        let bell = Bell::default();
+        bell.ring();
+        assert!(bell.hear());
+        assert!(!bell.hear());
+        assert!(!rings(&bell).await);
+        bell.ring();
+        assert!(rings(&bell).await);
+    }
+
+    #[tokio::test]
+    async fn an_interruption_is_kept_when_its_ring_was_heard() {
+        let bell = Bell::default();
+        bell.interrupt();
+        bell.hear();
+        assert!(bell.take_interruption());
     }
 }

@@ -2,21 +2,24 @@
 //!
 //! Nothing survives the process, so leases need no deadline: they end with their consumer.
 
+mod consumer;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use self::consumer::MemoryConsumer;
 use super::topology::{ExchangeType, QueueSpec, priority_step};
-use super::url::{BrokerUrl, Scheme};
-use super::{AckToken, Aside, Consumer, ConsumerConfig, Delivery, Publisher, Settlement, Unsettled, Verdict};
-use crate::backend::{self, ResultStore as _};
+use super::url::BrokerUrl;
+use super::{AckToken, Aside, Consumer, ConsumerConfig, Delivery, History, Publisher, Verdict};
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::per_process::PerProcess;
-use crate::time::{Clock, Deadline, SystemClock};
+use crate::time::Deadline;
+use crate::wire::letter::Letter;
 use crate::wire::message::{Outgoing, Target};
 
 static SPACES: PerProcess<Mutex<HashMap<String, Arc<Space>>>> = PerProcess::new();
@@ -45,6 +48,14 @@ struct Stored {
     outgoing: Outgoing,
     queue: String,
     deliveries: u32,
+    losses: u32,
+}
+
+#[derive(Debug)]
+struct SetAside {
+    reason: String,
+    history: History,
+    stored: Stored,
 }
 
 #[derive(Debug)]
@@ -65,7 +76,7 @@ struct State {
     leased: HashMap<Place, (u64, Stored)>,
     /// By the moment before which they are not delivered (milliseconds since the epoch).
     delayed: BTreeMap<(u64, Place), Stored>,
-    aside: BTreeMap<Place, (String, Stored)>,
+    aside: BTreeMap<Place, SetAside>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +103,7 @@ impl State {
                     outgoing,
                     queue,
                     deliveries: 0,
+                    losses: 0,
                 },
             );
         }
@@ -153,6 +165,7 @@ impl State {
             target: stored.outgoing.target.clone(),
             queue: queue.to_owned(),
             redelivered: stored.deliveries > 1,
+            losses: stored.losses,
             token: AckToken {
                 tag: tag_of(place),
                 epoch: owner,
@@ -162,8 +175,9 @@ impl State {
         Some(delivery)
     }
 
-    /// Carries a verdict out; `false` when the lease is not `owner`'s any more.
-    fn settle(&mut self, token: &AckToken, verdict: Verdict) -> bool {
+    /// Carries a verdict out; `false` when the lease is not `owner`'s any more. `history` is that of
+    /// what is set aside, but for the losses.
+    fn settle(&mut self, token: &AckToken, verdict: Verdict, history: &History) -> bool {
         let Some(place) = place_of(&token.tag) else {
             return false;
         };
@@ -174,14 +188,24 @@ impl State {
         {
             return false;
         }
-        let Some((_, stored)) = self.leased.remove(&place) else {
+        let Some((_, mut stored)) = self.leased.remove(&place) else {
             return false;
         };
+        stored.losses = stored.losses.saturating_add(u32::from(verdict.is_loss()));
         match verdict {
             Verdict::Ack | Verdict::Reject => {}
-            Verdict::Requeue => self.put_back(place, stored),
-            Verdict::SetAside(reason) => {
-                self.aside.insert(place, (reason, stored));
+            Verdict::Requeue | Verdict::RequeueLost => self.put_back(place, stored),
+            Verdict::SetAside(reason) | Verdict::SetAsideLost(reason) => {
+                let history = History {
+                    losses: std::mem::take(&mut stored.losses),
+                    ..history.clone()
+                };
+                let aside = SetAside {
+                    reason,
+                    history,
+                    stored,
+                };
+                self.aside.insert(place, aside);
             }
             Verdict::Delay { until_unix_ms } => {
                 let deliveries = stored.deliveries.saturating_sub(1);
@@ -190,6 +214,22 @@ impl State {
             }
         }
         true
+    }
+
+    fn take_aside(&mut self, queue: &str, tags: &[String]) -> Vec<(Place, SetAside)> {
+        let is_there = |state: &Self, place: &Place| {
+            let aside = state.aside.get(place);
+            aside.is_some_and(|aside| aside.stored.queue == queue)
+        };
+        let mut taken = Vec::new();
+        for place in tags.iter().filter_map(|tag| place_of(tag)) {
+            if is_there(self, &place)
+                && let Some(aside) = self.aside.remove(&place)
+            {
+                taken.push((place, aside));
+            }
+        }
+        taken
     }
 
     /// Puts what is due back to its place.
@@ -210,7 +250,8 @@ impl State {
         Some(Duration::from_millis(due_unix_ms.saturating_sub(now_unix_ms)))
     }
 
-    fn release(&mut self, owner: u64) {
+    /// Hands back what `owner` holds; with `is_lost` it is counted as a loss.
+    fn release(&mut self, owner: u64, is_lost: bool) {
         let (gone, kept): (Vec<Binding>, Vec<Binding>) = std::mem::take(&mut self.bindings)
             .into_iter()
             .partition(|binding| binding.owner == Some(owner));
@@ -221,7 +262,8 @@ impl State {
             .filter_map(|(place, (holder, _))| (*holder == owner).then_some(*place))
             .collect();
         for place in places {
-            if let Some((_, stored)) = self.leased.remove(&place) {
+            if let Some((_, mut stored)) = self.leased.remove(&place) {
+                stored.losses = stored.losses.saturating_add(u32::from(is_lost));
                 self.put_back(place, stored);
             }
         }
@@ -247,10 +289,14 @@ struct MemoryPublisher {
 }
 
 impl Publisher for MemoryPublisher {
-    fn send(&self, message: Outgoing, _subscribe_to: Option<&str>, receipt: Receipt, _deadline: Deadline) {
+    fn post(&self, letter: Letter, _subscribe_to: Option<&str>, receipt: Receipt, _deadline: Deadline) {
         if self.is_closed.load(Ordering::Acquire) {
             return receipt.fail(Error::Closed { what: "publisher" });
         }
+        let message = match letter.open() {
+            Ok(message) => message,
+            Err(error) => return receipt.fail(error),
+        };
         let space = space(&self.name);
         let is_taken = space.state.lock().publish(&message);
         space.changed.notify_all();
@@ -288,14 +334,15 @@ impl Publisher for MemoryPublisher {
         let mut found: Vec<_> = state
             .aside
             .iter()
-            .filter(|(_, (_, stored))| stored.queue == queue)
+            .filter(|(_, aside)| aside.stored.queue == queue)
             .collect();
         found.sort_unstable_by_key(|((_, number), _)| *number);
-        let describe = |(place, (reason, stored)): (&Place, &(String, Stored))| Aside {
+        let describe = |(place, aside): (&Place, &SetAside)| Aside {
             tag: tag_of(*place),
-            reason: reason.clone(),
-            message: Ok(stored.outgoing.message.clone()),
-            target: stored.outgoing.target.clone(),
+            reason: aside.reason.clone(),
+            message: Ok(aside.stored.outgoing.message.clone()),
+            target: aside.stored.outgoing.target.clone(),
+            history: aside.history.clone(),
         };
         Ok(found.into_iter().take(max).map(describe).collect())
     }
@@ -303,21 +350,19 @@ impl Publisher for MemoryPublisher {
     fn restore_aside(&self, queue: &str, tags: &[String], _deadline: Deadline) -> Result<u64> {
         let space = space(&self.name);
         let mut state = space.state.lock();
-        let mut restored = 0;
-        for place in tags.iter().filter_map(|tag| place_of(tag)) {
-            if state
-                .aside
-                .get(&place)
-                .is_some_and(|(_, stored)| stored.queue == queue)
-                && let Some((_, stored)) = state.aside.remove(&place)
-            {
-                state.put_back(place, stored);
-                restored += 1;
-            }
+        let taken = state.take_aside(queue, tags);
+        let restored = count(taken.len());
+        for (place, aside) in taken {
+            state.put_back(place, aside.stored);
         }
         drop(state);
         space.changed.notify_all();
         Ok(restored)
+    }
+
+    fn drop_aside(&self, queue: &str, tags: &[String], _deadline: Deadline) -> Result<u64> {
+        let taken = space(&self.name).state.lock().take_aside(queue, tags);
+        Ok(count(taken.len()))
     }
 
     fn carries_results_of(&self, _result_url: &str) -> bool {
@@ -331,147 +376,4 @@ impl Publisher for MemoryPublisher {
 
 fn count(messages: usize) -> u64 {
     u64::try_from(messages).unwrap_or(u64::MAX)
-}
-
-#[derive(Debug)]
-struct MemoryConsumer {
-    name: String,
-    space: Arc<Space>,
-    owner: u64,
-    prefetch: usize,
-    clock: Arc<dyn Clock>,
-    held: AtomicUsize,
-    queues: Mutex<Vec<String>>,
-    is_interrupted: AtomicBool,
-    is_closed: AtomicBool,
-}
-
-impl MemoryConsumer {
-    fn new(name: String, config: ConsumerConfig) -> Self {
-        static LAST_OWNER: AtomicU64 = AtomicU64::new(0);
-        let space = space(&name);
-        let owner = LAST_OWNER.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut state = space.state.lock();
-        let declare = |queue| state.declare(queue, Some(owner));
-        config.queues.iter().for_each(declare);
-        drop(state);
-        Self {
-            name,
-            space,
-            owner,
-            prefetch: config.most(usize::MAX),
-            clock: SystemClock::shared(),
-            held: AtomicUsize::new(0),
-            queues: Mutex::new(config.queues.into_iter().map(|queue| queue.name).collect()),
-            is_interrupted: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes one message of each queue in turn; the next call begins with the next queue.
-    fn take(&self, state: &mut State, room: usize) -> Vec<Delivery> {
-        let mut queues = self.queues.lock();
-        let mut taken = Vec::new();
-        let mut empty_in_a_row = 0;
-        while taken.len() < room && empty_in_a_row < queues.len() {
-            match state.lease(&queues[0], self.owner) {
-                Some(delivery) => {
-                    taken.push(delivery);
-                    empty_in_a_row = 0;
-                }
-                None => empty_in_a_row += 1,
-            }
-            queues.rotate_left(1);
-        }
-        self.held.fetch_add(taken.len(), Ordering::AcqRel);
-        taken
-    }
-
-    fn release(&self) {
-        self.is_closed.store(true, Ordering::Release);
-        self.space.state.lock().release(self.owner);
-        self.held.store(0, Ordering::Release);
-        self.space.changed.notify_all();
-    }
-}
-
-impl Consumer for MemoryConsumer {
-    fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
-        let mut state = self.space.state.lock();
-        loop {
-            if self.is_closed.load(Ordering::Acquire) {
-                return Err(Error::Closed { what: "consumer" });
-            }
-            if self.is_interrupted.swap(false, Ordering::AcqRel) {
-                return Ok(Vec::new());
-            }
-            let now_unix_ms = self.clock.unix_ms();
-            state.promote(now_unix_ms);
-            let left = self.prefetch.saturating_sub(self.held.load(Ordering::Acquire));
-            let taken = self.take(&mut state, room.min(left));
-            if !taken.is_empty() || deadline.has_passed() {
-                return Ok(taken);
-            }
-            let next_due = state.next_due(now_unix_ms).map(Deadline::after);
-            let until = next_due.map_or(deadline, |due| due.min(deadline));
-            self.space.changed.wait_until(&mut state, until.instant());
-        }
-    }
-
-    fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {
-        let puts = batch
-            .iter()
-            .filter_map(|settlement| settlement.put.clone())
-            .collect();
-        if let Err(error) = backend::memory::shelf(&self.name).put(puts, deadline) {
-            return Err(Unsettled { error, batch });
-        }
-        let mut state = self.space.state.lock();
-        for settlement in batch {
-            if state.settle(&settlement.token, settlement.verdict) {
-                self.held.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
-        drop(state);
-        self.space.changed.notify_all();
-        Ok(())
-    }
-
-    fn stores_results_of(&self, result_url: &str) -> bool {
-        BrokerUrl::parse(result_url, Vec::new())
-            .is_ok_and(|url| url.scheme() == Scheme::Memory && url.path() == self.name)
-    }
-
-    fn interrupt(&self) {
-        let _state = self.space.state.lock();
-        self.is_interrupted.store(true, Ordering::Release);
-        self.space.changed.notify_all();
-    }
-
-    fn add_queue(&self, queue: &QueueSpec, _deadline: Deadline) -> Result<()> {
-        queue.check_emulated()?;
-        let mut state = self.space.state.lock();
-        state.declare(queue, Some(self.owner));
-        let mut queues = self.queues.lock();
-        if !queues.contains(&queue.name) {
-            queues.push(queue.name.clone());
-        }
-        drop(state);
-        self.space.changed.notify_all();
-        Ok(())
-    }
-
-    fn cancel_queue(&self, queue: &str) {
-        self.queues.lock().retain(|name| name != queue);
-    }
-
-    fn close(&self, _deadline: Deadline) {
-        self.release();
-    }
-}
-
-impl Drop for MemoryConsumer {
-    fn drop(&mut self) {
-        self.release();
-    }
 }

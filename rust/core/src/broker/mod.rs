@@ -12,16 +12,19 @@ pub mod options;
 mod reconnect;
 pub mod redis;
 mod rotation;
+mod spare;
 pub mod sqlite;
 pub mod topology;
 pub mod url;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::Put;
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::time::Deadline;
+use crate::wire::letter::Letter;
 use crate::wire::message::{Message, Outgoing, Target};
 use topology::QueueSpec;
 
@@ -34,7 +37,44 @@ pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// `subscribe_to`: the id of a result to subscribe to in the same round trip (only if
     /// [`Publisher::carries_results_of`] says so, otherwise ignored).
-    fn send(&self, message: Outgoing, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline);
+    fn post(&self, letter: Letter, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline);
+
+    /// [`Publisher::post`] if that waits for nothing now; gives back what it does not take.
+    ///
+    /// # Errors
+    /// The message and its receipt: there is no room, or posting never comes without a wait.
+    fn try_post(
+        &self,
+        letter: Letter,
+        receipt: Receipt,
+        _deadline: Deadline,
+    ) -> Result<(), (Letter, Receipt)> {
+        Err((letter, receipt))
+    }
+
+    /// [`Publisher::post`] by a thread that waits for this message and does nothing else: a broker may have
+    /// it do the round trip itself.
+    ///
+    /// # Errors
+    /// The message and its receipt: this one is to be posted.
+    fn send_here(
+        &self,
+        letter: Letter,
+        receipt: Receipt,
+        _deadline: Deadline,
+    ) -> Result<Box<dyn Underway>, (Letter, Receipt)> {
+        Err((letter, receipt))
+    }
+
+    /// [`Publisher::post`] of a message in parts.
+    fn send(&self, message: Outgoing, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
+        self.post(message.into(), subscribe_to, receipt, deadline);
+    }
+
+    /// Whether messages leave in kombu's envelope, so that a sealed [`Letter`] is the quick one.
+    fn carries_envelopes(&self) -> bool {
+        false
+    }
 
     /// Makes sure that exchange, queue and binding exist. Remembered for each connection, and
     /// repeated after a reconnect.
@@ -68,6 +108,13 @@ pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
     /// The broker cannot be reached before `deadline`, or refuses.
     fn restore_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64>;
 
+    /// Deletes messages that were set aside from `queue`; returns how many those were. Unknown tags
+    /// are passed over.
+    ///
+    /// # Errors
+    /// The broker cannot be reached before `deadline`, or refuses.
+    fn drop_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64>;
+
     /// Whether `send(subscribe_to)` reaches the server of the result store with this URL.
     fn carries_results_of(&self, result_url: &str) -> bool;
 
@@ -75,12 +122,20 @@ pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
     fn close(&self, deadline: Deadline);
 }
 
+/// A message that its sender's own thread sends, see [`Publisher::send_here`].
+pub trait Underway: Send {
+    /// Works on it for some 50 ms at most. True: there is nothing more to be done here, and its receipt
+    /// is, or will be, told.
+    fn go_on(&mut self) -> bool;
+}
+
 /// Reserves messages of some queues and settles them. `reserve` is called by one thread,
 /// `settle` by another, `interrupt` by any.
 pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
     /// Waits for messages, at most `room` of them, and leases them to this consumer.
     ///
-    /// Returns an empty list when `deadline` passed or [`Consumer::interrupt`] was called.
+    /// Returns an empty list when `deadline` passed and the broker has answered since then, or when
+    /// [`Consumer::interrupt`] was called.
     ///
     /// # Errors
     /// The connection is lost. The next call reconnects (with back-off) and re-claims.
@@ -101,6 +156,17 @@ pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
     /// a settlement what the next `reserve` returns. With `false`, what was reserved so and not
     /// returned yet goes back to its queue's front.
     fn reserve_ahead(&self, _is_wanted: bool) {}
+
+    /// What settlements have reserved in their round trips so far, for the thread that settles: by way of
+    /// the one that reserves it would be two changes of threads later.
+    fn take_reserved(&self) -> Vec<Delivery> {
+        Vec::new()
+    }
+
+    /// Says that the caller waits out what is left of a delay that ends early, by so much at most.
+    /// A broker that cannot tell how long it takes to pass on what is due at the same time then
+    /// ends delays early instead of late.
+    fn may_end_delays_early(&self, _by: Duration) {}
 
     /// The oldest [`AckToken::epoch`] that still settles something. What came with an older one is
     /// in its queue again, and is delivered again: who begins it makes it run twice.
@@ -130,7 +196,9 @@ pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
 pub struct AckToken {
     /// The broker's name for the delivery (Redis: delivery tag; SQLite: row id; AMQP: delivery tag).
     pub tag: String,
-    /// The connection it came over; a token of an older connection settles nothing on AMQP.
+    /// Which delivery of that name, since what is handed back may come again under the same one.
+    /// AMQP: the connection it came over, and one of an older connection settles nothing; Redis: its
+    /// place among the consumer's deliveries; SQLite: who leased it.
     pub epoch: u64,
 }
 
@@ -147,6 +215,9 @@ pub struct Delivery {
     pub queue: String,
     /// Whether it was delivered before.
     pub redelivered: bool,
+    /// How often who held it died, as far as the broker can tell: a process that executed it
+    /// ([`Verdict::RequeueLost`]), or a whole consumer. What was handed back in order does not count.
+    pub losses: u32,
     /// The right to settle it.
     pub token: AckToken,
 }
@@ -158,16 +229,27 @@ pub enum Verdict {
     Ack,
     /// Back to its queue, to be delivered again (unstarted: to the front).
     Requeue,
+    /// The same, because the process that executed it died: it counts as a loss.
+    RequeueLost,
     /// Refused: forget it (a dead-letter exchange of the user's gets it where there is one).
     Reject,
     /// Kept where an operator can look at it and put it back, with the reason.
     SetAside(String),
+    /// The same, because the process that executed it died once too often: a loss more.
+    SetAsideLost(String),
     /// To the broker's delayed store, which delivers it again at that moment and not before. A
     /// broker without any work left for it there (less than it can measure) delivers it at once.
     Delay {
         /// When, by this machine's clock.
         until_unix_ms: u64,
     },
+}
+
+impl Verdict {
+    /// Whether the process that executed the message died.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::RequeueLost | Self::SetAsideLost(_))
+    }
 }
 
 /// A message that was set aside, as an operator sees it.
@@ -181,6 +263,19 @@ pub struct Aside {
     pub message: Result<Message, Error>,
     /// Its exchange and routing key.
     pub target: Target,
+    /// What is known of how it came there.
+    pub history: History,
+}
+
+/// When a message was set aside, by whom, and what had happened to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// When, by the clock of the broker, or of the worker where the broker has none; 0: unknown.
+    pub at_unix_ms: u64,
+    /// The node name of the worker; empty: unknown.
+    pub worker: String,
+    /// How often who held it had died, see [`Delivery::losses`].
+    pub losses: u32,
 }
 
 /// A verdict, and the result to store before it is carried out.

@@ -12,6 +12,7 @@ const HONOURED: &[(&str, &[Scheme])] = &[
     ("confirm_publish", &[Scheme::Amqp]),
     ("confirm_timeout", &[Scheme::Amqp]),
     ("connect_timeout", &[Scheme::Amqp]),
+    ("consumer_timeout", &[Scheme::Amqp]),
     ("delayed_queue_type", &[Scheme::Amqp]),
     ("fanout_patterns", &[Scheme::Redis]),
     ("fanout_prefix", &[Scheme::Redis]),

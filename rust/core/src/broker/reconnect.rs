@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
@@ -17,15 +18,45 @@ pub(crate) fn wait_for<T>(
     deadline: Deadline,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    runtime::handle()?.block_on(until(deadline, what, work))
+}
+
+/// Lets `work` go on until `deadline`.
+///
+/// # Errors
+/// What `work` returns, or [`Error::TimedOut`].
+pub(crate) async fn until<T>(
+    deadline: Deadline,
+    what: &'static str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let wait = deadline.left();
-    runtime::handle()?.block_on(async {
-        timeout(wait, work).await.unwrap_or_else(|_| {
-            Err(Error::TimedOut {
-                what,
-                waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            })
+    timeout(wait, work).await.unwrap_or_else(|_| {
+        Err(Error::TimedOut {
+            what,
+            waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         })
     })
+}
+
+/// How long what is aborted may take to drop what it holds.
+const GIVING_UP: Duration = Duration::from_millis(500);
+
+/// Waits until a publisher's task has sent what it has. Where the time is over before, what it
+/// still has is told as failed before this returns, so that a process that ends can say so.
+pub(crate) fn end(task: &JoinHandle<()>, deadline: Deadline) {
+    let ended = || async {
+        while !task.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    };
+    if wait_for("closing a publisher", deadline, ended()).is_err() {
+        task.abort();
+        if let Err(error) = wait_for("giving up what is not sent", Deadline::after(GIVING_UP), ended()) {
+            tracing::warn!(%error, "what a publisher still holds is not accounted for");
+        }
+    }
 }
 
 /// Waits between tries: 0.1 s at first, doubled up to 3 s.

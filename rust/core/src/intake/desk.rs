@@ -152,17 +152,34 @@ impl Desk {
 
     /// Forgets deliveries that are settled at the broker.
     pub(super) fn release(&self, numbers: &[u64]) {
+        self.exchange(numbers, Vec::new());
+    }
+
+    /// Forgets deliveries that are settled, and takes over what came in their place: see
+    /// [`Desk::arrive`]. Whoever reserves is not woken for places that are taken again.
+    pub(super) fn exchange(&self, numbers: &[u64], deliveries: Vec<Delivery>) -> Vec<(Arc<Held>, u64)> {
+        let deliveries = self.numbered(deliveries);
+        let brings = !deliveries.is_empty();
         let mut state = self.state.lock();
         for number in numbers {
             state.held.remove(number);
         }
+        let far = self.enter(&mut state, deliveries);
+        let has_room = state.room(self.eta_room) >= state.half_window();
         drop(state);
-        self.room.notify_all();
+        if has_room {
+            self.room.notify_all();
+        }
+        if brings {
+            self.pulse.proved();
+            self.arrived.notify_all();
+        }
+        far
     }
 
     /// Half of the window: what is done about that many is done in one round trip.
     pub(super) fn half_window(&self) -> usize {
-        self.state.lock().most().div_ceil(2)
+        self.state.lock().half_window()
     }
 
     /// Waits until something may be reserved, and says how much. `None`: nothing any more.
@@ -172,12 +189,10 @@ impl Desk {
             if state.is_stopped {
                 return None;
             }
-            let waiting = state.delays.len().min(self.eta_room);
-            let busy = state.held.len().saturating_sub(waiting);
-            let room = state.most().saturating_sub(busy);
+            let room = state.room(self.eta_room);
             // A round trip for each single place that falls free costs more than the tasks
             // themselves: while there is work here, half of the window is asked for at once.
-            if room >= state.most().div_ceil(2) {
+            if room >= state.half_window() {
                 return Some(room);
             }
             self.pulse.full(true);
@@ -199,11 +214,22 @@ impl Desk {
     /// Takes new deliveries over: to the worker, or to the wheel where the eta is near. What is to
     /// wait in the broker comes back, with the moment.
     pub(super) fn arrive(&self, deliveries: Vec<Delivery>) -> Vec<(Arc<Held>, u64)> {
-        let numbered = |delivery| Held::new(self.arrivals.fetch_add(1, Ordering::Relaxed), delivery);
-        // Headers are read before the lock is taken.
-        let deliveries: Vec<_> = deliveries.into_iter().map(numbered).collect();
-        let mut far = Vec::new();
+        let deliveries = self.numbered(deliveries);
         let mut state = self.state.lock();
+        let far = self.enter(&mut state, deliveries);
+        drop(state);
+        self.arrived.notify_all();
+        far
+    }
+
+    /// Headers are read here, before the lock is taken.
+    fn numbered(&self, deliveries: Vec<Delivery>) -> Vec<Held> {
+        let numbered = |delivery| Held::new(self.arrivals.fetch_add(1, Ordering::Relaxed), delivery);
+        deliveries.into_iter().map(numbered).collect()
+    }
+
+    fn enter(&self, state: &mut State, deliveries: Vec<Held>) -> Vec<(Arc<Held>, u64)> {
+        let mut far = Vec::new();
         for held in deliveries {
             if held.epoch < state.valid_from {
                 continue;
@@ -211,15 +237,13 @@ impl Desk {
             let held = Arc::new(held);
             state.held.insert(held.number, Arc::clone(&held));
             match self.due(&held) {
-                Some(due_unix_ms) if self.is_for_the_broker(&state, due_unix_ms) => {
+                Some(due_unix_ms) if self.is_for_the_broker(state, due_unix_ms) => {
                     far.push((held, due_unix_ms));
                 }
                 Some(due_unix_ms) => state.delays.insert(held, due_unix_ms),
                 None => state.events.push_back(Event::Delivery(held)),
             }
         }
-        drop(state);
-        self.arrived.notify_all();
         far
     }
 
@@ -319,6 +343,17 @@ impl State {
             0 => MAX_PREFETCH,
             prefetch => prefetch.min(MAX_PREFETCH),
         }
+    }
+
+    fn half_window(&self) -> usize {
+        self.most().div_ceil(2)
+    }
+
+    /// How many more may be held; of those that wait for their eta `eta_room` do not count.
+    fn room(&self, eta_room: usize) -> usize {
+        let waiting = self.delays.len().min(eta_room);
+        let busy = self.held.len().saturating_sub(waiting);
+        self.most().saturating_sub(busy)
     }
 
     fn hand_out_due(&mut self) {

@@ -34,4 +34,6 @@ pub enum TroubleKind {
     Reconnected,
     /// Settling fails and goes on failing; it is still tried.
     Unsettled,
+    /// The broker or the result store takes long to settle.
+    Slow,
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::backend::Reply;
 use crate::broker::{AckToken, Delivery};
 use crate::error::Error;
+use crate::wire::body;
 use crate::wire::headers::Peek;
 use crate::wire::message::{Message, Target};
 use crate::wire::protocol1;
@@ -27,6 +28,11 @@ pub struct Held {
     pub queue: String,
     /// Whether it was delivered before.
     pub redelivered: bool,
+    /// How often who held it died, see [`Delivery::losses`].
+    pub losses: u32,
+    /// Whether nothing about it needs a closer look: a task of protocol 2 with JSON, without eta,
+    /// expiry, compression, or anything to do after it.
+    pub is_plain: bool,
     /// The broker's name for it.
     pub(super) tag: String,
     /// The connection it came over.
@@ -42,8 +48,10 @@ impl Held {
         });
         Self {
             number,
+            is_plain: is_plain(&peek, &message),
             message,
             redelivered: delivery.redelivered || peek.redelivered,
+            losses: delivery.losses,
             peek,
             target: delivery.target,
             queue: delivery.queue,
@@ -67,11 +75,13 @@ impl Held {
         });
         Ok(Self {
             number: self.number,
+            is_plain: is_plain(&peek, &message),
             message,
             peek,
             target: self.target.clone(),
             queue: self.queue.clone(),
             redelivered: self.redelivered,
+            losses: self.losses,
             tag: self.tag.clone(),
             epoch: self.epoch,
             token: Arc::clone(&self.token),
@@ -109,6 +119,13 @@ impl Held {
 
 fn looked_at(message: Message) -> (Peek, Result<Message, Error>) {
     Peek::parse(&message.headers).map_or_else(malformed, |peek| (peek, Ok(message)))
+}
+
+fn is_plain(peek: &Peek, message: &Result<Message, Error>) -> bool {
+    peek.is_plain()
+        && message.as_ref().is_ok_and(|message| {
+            message.properties.content_type == "application/json" && body::ends_plainly(&message.body)
+        })
 }
 
 fn malformed(error: Error) -> (Peek, Result<Message, Error>) {

@@ -113,6 +113,8 @@ impl Intake {
         clock: Arc<dyn Clock>,
         config: &Config,
     ) -> Result<Self> {
+        let horizon = Duration::try_from_secs_f64(config.eta_horizon_s).unwrap_or_default();
+        consumer.may_end_delays_early(horizon);
         let desk = Arc::new(Desk::new(Arc::clone(&consumer), Arc::clone(&clock), config));
         let sink: Arc<dyn Sink> = Arc::<Desk>::clone(&desk);
         let has_results = results.is_some();
@@ -178,6 +180,11 @@ impl Intake {
     /// Makes a waiting [`Intake::next_events`] return now.
     pub fn wake(&self) {
         self.desk.wake();
+    }
+
+    /// The same a moment later, without a lock: for who may be called while one is held.
+    pub fn nudge(&self) {
+        self.pump.nudge();
     }
 
     /// Settles a delivery, in the background, with a document to be stored before. A delivery

@@ -18,9 +18,9 @@ use crate::links::Sink;
 use crate::time::Deadline;
 
 const NAME: &str = "celeriac-reserve";
-/// A reserve that finds nothing for this long returns, and has proved that it would have found
-/// something.
-const LONGEST_RESERVE: Duration = Duration::from_secs(10);
+/// A reserve that finds nothing for this long has the broker answer and returns, which proves that
+/// it would have found something.
+const LONGEST_RESERVE: Duration = Duration::from_secs(5);
 /// While disconnected: how long until a reserve that finds nothing proves the connection.
 const PROOF: Duration = Duration::from_secs(2);
 /// The consumer backs off by itself; these pauses only keep one that fails at once from spinning.

@@ -6,8 +6,9 @@
 //! tried rarely. What waits is bounded by what is held: a delivery is released only when the
 //! broker has settled it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -31,6 +32,10 @@ const MAX_BATCH: usize = 512;
 const ENOUGH: usize = 64;
 /// How long one try may take.
 const ONE_TRY: Duration = Duration::from_secs(10);
+/// A round trip that takes longer holds up a worker of short tasks: its log names who it waits for.
+const SLOW_MS: u64 = 1_000;
+/// How often a log says so.
+const SAY_AGAIN_MS: u64 = 60_000;
 /// No wait without an end; nothing depends on this one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -51,9 +56,14 @@ struct Shared {
     pause: Pause,
     longest_pause: Duration,
     patience_ms: u64,
+    /// When the log said last that somebody is slow, plus one; 0 for never.
+    said_slow_ms: AtomicU64,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
+
+/// A delivery's tag and epoch.
+type Name = (String, u64);
 
 /// How long settling has failed.
 #[derive(Debug)]
@@ -80,6 +90,7 @@ impl Settler {
             pause: Pause::new(config.first_pause, config.longest_pause),
             longest_pause: config.longest_pause,
             patience_ms: u64::try_from(config.patience.as_millis()).unwrap_or(u64::MAX),
+            said_slow_ms: AtomicU64::new(0),
             queue: Mutex::default(),
             changed: Condvar::new(),
         };
@@ -105,17 +116,10 @@ impl Settler {
 
     /// Hands deliveries to the broker's delayed store. They stay held until it has them.
     pub(super) fn hand_over(&self, far: Vec<(Arc<Held>, u64)>) {
-        if far.is_empty() {
-            return;
+        if !far.is_empty() {
+            self.shared.hand_over(far);
+            self.wake();
         }
-        for (delivery, until_unix_ms) in far {
-            if let Some(token) = delivery.take_token() {
-                let verdict = Verdict::Delay { until_unix_ms };
-                let put = None;
-                self.add(Work::settle(&delivery, Settlement { token, verdict, put }));
-            }
-        }
-        self.wake();
     }
 
     /// Wakes the thread where there is something for it. Waking it for each settlement would cost
@@ -169,6 +173,18 @@ impl Shared {
                     self.put_back(rest, &error, is_alone, &mut pause);
                     self.complain(&error, &mut failing);
                 }
+            }
+        }
+    }
+
+    fn hand_over(&self, far: Vec<(Arc<Held>, u64)>) {
+        let mut queue = self.queue.lock();
+        for (delivery, until_unix_ms) in far {
+            if let Some(token) = delivery.take_token() {
+                let verdict = Verdict::Delay { until_unix_ms };
+                let put = None;
+                let work = Work::settle(&delivery, Settlement { token, verdict, put });
+                queue.add(work, self.carries_results);
             }
         }
     }
@@ -256,7 +272,12 @@ impl Shared {
         if puts.is_empty() {
             return Ok(batch);
         }
-        if let Err(error) = results.store.put(puts, Deadline::after(ONE_TRY)) {
+        let (count, begun_ms) = (puts.len(), self.clock.monotonic_ms());
+        let stored = results.store.put(puts, Deadline::after(ONE_TRY));
+        if stored.is_ok() {
+            self.mind(begun_ms, count, "the result store");
+        }
+        if let Err(error) = stored {
             let (unstored, rest) = batch.into_iter().partition(|work| self.to_store(work).is_some());
             return Err((error, unstored, rest));
         }
@@ -272,6 +293,23 @@ impl Shared {
         Ok(batch)
     }
 
+    /// Says who holds this worker up, where a round trip took long: what is held is bounded, so
+    /// nothing new is taken meanwhile, and nothing else would tell why.
+    fn mind(&self, begun_ms: u64, count: usize, who: &'static str) {
+        let now_ms = self.clock.monotonic_ms();
+        let took_ms = now_ms.saturating_sub(begun_ms);
+        let said_ms = self.said_slow_ms.load(Ordering::Relaxed);
+        let is_said = said_ms > 0 && now_ms.saturating_sub(said_ms - 1) < SAY_AGAIN_MS;
+        if took_ms < SLOW_MS || is_said {
+            return;
+        }
+        self.said_slow_ms.store(now_ms + 1, Ordering::Relaxed);
+        let detail = format!(
+            "{who} is the bottleneck of this worker: it took {took_ms} ms for {count} outcomes, and no more messages are taken than are settled"
+        );
+        self.desk.report(TroubleKind::Slow, detail);
+    }
+
     fn to_store<'a>(&self, work: &'a Work) -> Option<&'a Put> {
         match work {
             Work::Store { put, .. } => Some(put),
@@ -284,23 +322,22 @@ impl Shared {
         let mut names = Vec::with_capacity(batch.len());
         let mut settlements = Vec::with_capacity(batch.len());
         for work in batch {
-            if let Work::Settle {
-                number,
-                tag,
-                settlement,
-            } = work
-            {
-                names.push((number, tag));
+            if let Work::Settle { number, settlement } = work {
+                names.push((number, name(&settlement)));
                 settlements.push(settlement);
             }
         }
         if settlements.is_empty() {
             return Ok(());
         }
-        match self.consumer.settle(settlements, Deadline::after(ONE_TRY)) {
+        let (count, begun_ms) = (settlements.len(), self.clock.monotonic_ms());
+        let settled = self.consumer.settle(settlements, Deadline::after(ONE_TRY));
+        match settled {
             Ok(()) => {
+                self.mind(begun_ms, count, "the broker");
                 let numbers: Vec<_> = names.into_iter().map(|(number, _)| number).collect();
-                self.desk.release(&numbers);
+                let far = self.desk.exchange(&numbers, self.consumer.take_reserved());
+                self.hand_over(far);
                 Ok(())
             }
             Err(Unsettled { error, batch }) => Err((error, self.still_held(names, batch))),
@@ -308,20 +345,17 @@ impl Shared {
     }
 
     /// Releases what was settled, and gives the rest its names again.
-    fn still_held(&self, names: Vec<(u64, String)>, unsettled: Vec<Settlement>) -> Vec<Work> {
-        let mut by_tag: std::collections::HashMap<String, Settlement> = unsettled
+    fn still_held(&self, names: Vec<(u64, Name)>, unsettled: Vec<Settlement>) -> Vec<Work> {
+        // A tag may be there twice: the second is the delivery that came of the first one's end.
+        let mut unsettled: HashMap<Name, Settlement> = unsettled
             .into_iter()
-            .map(|settlement| (settlement.token.tag.clone(), settlement))
+            .map(|settlement| (name(&settlement), settlement))
             .collect();
         let mut settled = Vec::new();
         let mut rest = Vec::new();
-        for (number, tag) in names {
-            match by_tag.remove(&tag) {
-                Some(settlement) => rest.push(Work::Settle {
-                    number,
-                    tag,
-                    settlement,
-                }),
+        for (number, name) in names {
+            match unsettled.remove(&name) {
+                Some(settlement) => rest.push(Work::Settle { number, settlement }),
                 None => settled.push(number),
             }
         }
@@ -364,7 +398,6 @@ impl Shared {
                             verdict: Verdict::Delay { until_unix_ms },
                             ..
                         },
-                    ..
                 } => {
                     tracing::warn!(%error, "the broker keeps no task for its eta: it waits in this worker");
                     self.desk.keep(number, token, until_unix_ms);
@@ -394,4 +427,8 @@ impl Shared {
             self.desk.report(TroubleKind::Unsettled, detail);
         }
     }
+}
+
+fn name(Settlement { token, .. }: &Settlement) -> Name {
+    (token.tag.clone(), token.epoch)
 }

@@ -21,11 +21,7 @@ const LINGER: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) enum Work {
     /// Settle a delivery.
-    Settle {
-        number: u64,
-        tag: String,
-        settlement: Settlement,
-    },
+    Settle { number: u64, settlement: Settlement },
     /// Store a document of a delivery whose verdict was given before.
     Store { number: u64, put: Put },
 }
@@ -34,7 +30,6 @@ impl Work {
     pub(super) fn settle(delivery: &Held, settlement: Settlement) -> Self {
         Self::Settle {
             number: delivery.number,
-            tag: delivery.tag.clone(),
             settlement,
         }
     }

@@ -111,7 +111,8 @@ impl ChildChannel {
             }
             // Nothing waits any more that could carry the last outcome along.
             let flushed = MutexGuard::unlocked(&mut queue, || shared.say_unsaid());
-            if !queue.jobs.is_empty() {
+            // Either may have come while the lock was open: nobody would tell of it again.
+            if queue.is_gone || !queue.jobs.is_empty() {
                 continue;
             }
             if queue.is_stopping || flushed.is_err() {

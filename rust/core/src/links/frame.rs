@@ -154,6 +154,11 @@ impl FrameReader {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::job::Job;
+    use super::super::report::Report;
     use super::*;
 
     fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
@@ -212,5 +217,57 @@ mod tests {
             fields.bytes().unwrap_err().to_string(),
             "malformed frame: it ends within a field"
         );
+    }
+
+    /// Reads whatever a frame may hold.
+    fn read_all(stream: &[u8], cuts: &[usize]) -> Result<usize> {
+        let mut reader = FrameReader::new(1_000);
+        let (mut seen, mut start) = (0, 0);
+        for end in cuts.iter().copied().chain([stream.len()]) {
+            let end = end.clamp(start, stream.len());
+            reader.feed(&stream[start..end]);
+            start = end;
+            while let Some((kind, payload)) = reader.next()? {
+                seen += 1;
+                assert!(payload.len() < 1_000);
+                // A job and a report of the same bytes: what is wrong with them is an error.
+                Job::decode(payload.clone()).ok();
+                Report::decode(kind, payload).ok();
+            }
+        }
+        Ok(seen)
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_harm_a_reader_however_they_are_cut(
+            frames in vec((0..25_u8, vec(any::<u8>(), 0..60)), 0..5),
+            noise in vec(any::<u8>(), 0..20),
+            cuts in vec(0..200_usize, 0..4),
+        ) {
+            let mut stream = Vec::new();
+            for (kind, payload) in &frames {
+                stream.put_u32_le(u32::try_from(payload.len() + 1).unwrap());
+                stream.put_u8(*kind);
+                stream.put_slice(payload);
+            }
+            let known = frames.iter().take_while(|(kind, _)| Kind::from_number(*kind).is_ok()).count();
+            prop_assert_eq!(read_all(&stream, &cuts).ok(), (known == frames.len()).then_some(known));
+            stream.extend(noise);
+            read_all(&stream, &cuts).ok();
+        }
+
+        #[test]
+        fn an_outcome_of_any_bytes_survives_the_way(
+            seq: u64, code: u32, document: Option<Vec<u8>>, detail: Vec<u8>,
+        ) {
+            let report = Report::Outcome { seq, code, document: document.map(Bytes::from), detail: detail.into() };
+            let mut stream = Vec::new();
+            report.encode(&mut stream).unwrap();
+            let mut reader = FrameReader::new(10_000);
+            reader.feed(&stream);
+            let (kind, payload) = reader.next().unwrap().unwrap();
+            prop_assert_eq!(Report::decode(kind, payload).unwrap(), report);
+        }
     }
 }

@@ -4,10 +4,11 @@ use bytes::{BufMut, Bytes};
 
 use super::frame::{Fields, Kind, begin, end, put_field};
 use crate::error::Result;
+use crate::wire::headers::Peek;
 use crate::wire::message::{Message, Properties, Target};
 
 /// A task message on its way to a child, with what its worker adds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     /// Names the job between worker and child until its outcome.
     pub seq: u64,
@@ -15,6 +16,8 @@ pub struct Job {
     pub extra: Bytes,
     /// The message.
     pub message: Message,
+    /// What its worker has read from the headers.
+    pub peek: Peek,
     /// Its exchange and routing key.
     pub target: Target,
     /// The queue it was taken from.
@@ -23,23 +26,55 @@ pub struct Job {
     pub redelivered: bool,
 }
 
-impl Job {
-    /// The job as a frame in two pieces, so that a large body is not copied.
-    pub(super) fn encode(&self) -> Result<[Bytes; 2]> {
-        let headers = &self.message.headers;
-        let mut out = Vec::with_capacity(512 + self.extra.len() + headers.len());
-        let start = begin(&mut out, Kind::Job);
+/// The same where it still lies in its worker: sending copies a small one once, and of a large
+/// one all but the body.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// As in [`Job`].
+    pub seq: u64,
+    /// As in [`Job`].
+    pub extra: &'a [u8],
+    /// As in [`Job`].
+    pub message: &'a Message,
+    /// As in [`Job`]; eta, expiry and retries are not sent.
+    pub peek: &'a Peek,
+    /// As in [`Job`].
+    pub target: &'a Target,
+    /// As in [`Job`].
+    pub queue: &'a str,
+    /// As in [`Job`].
+    pub redelivered: bool,
+}
+
+impl Outgoing<'_> {
+    /// Appends the job as a frame but for its body, which is to follow.
+    pub(super) fn encode_head(&self, out: &mut Vec<u8>) -> Result<()> {
+        let start = begin(out, Kind::Job);
         out.put_u64_le(self.seq);
         out.put_u8(u8::from(self.redelivered));
-        put_field(&mut out, &self.extra)?;
-        put_field(&mut out, headers)?;
-        put_properties(&mut out, &self.message.properties)?;
-        for text in [&self.queue, &self.target.exchange, &self.target.routing_key] {
-            put_field(&mut out, text.as_bytes())?;
+        put_field(out, self.extra)?;
+        put_peek(out, self.peek)?;
+        put_field(out, &self.message.headers)?;
+        put_properties(out, &self.message.properties)?;
+        for text in [self.queue, &self.target.exchange, &self.target.routing_key] {
+            put_field(out, text.as_bytes())?;
         }
-        let body = &self.message.body;
-        end(&mut out, start, body.len())?;
-        Ok([Bytes::from(out), body.clone()])
+        end(out, start, self.message.body.len())
+    }
+}
+
+impl Job {
+    /// The job as its worker sends it.
+    pub fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            seq: self.seq,
+            extra: &self.extra,
+            message: &self.message,
+            peek: &self.peek,
+            target: &self.target,
+            queue: &self.queue,
+            redelivered: self.redelivered,
+        }
     }
 
     pub(super) fn decode(payload: Bytes) -> Result<Self> {
@@ -47,6 +82,7 @@ impl Job {
         let seq = fields.u64()?;
         let redelivered = fields.u8()? == 1;
         let extra = fields.bytes()?;
+        let peek = peek(&mut fields)?;
         let headers = fields.bytes()?;
         let properties = properties(&mut fields)?;
         let queue = fields.text()?;
@@ -63,11 +99,58 @@ impl Job {
             seq,
             extra,
             message,
+            peek,
             target,
             queue,
             redelivered,
         })
     }
+}
+
+fn put_peek(out: &mut Vec<u8>, peek: &Peek) -> Result<()> {
+    for text in [
+        &peek.task,
+        &peek.id,
+        &peek.compression,
+        &peek.group,
+        &peek.parent_id,
+    ] {
+        put_optional(out, text.as_deref())?;
+    }
+    for limit_s in [peek.timelimit.0, peek.timelimit.1] {
+        out.put_u8(u8::from(limit_s.is_some()));
+        out.put_f64_le(limit_s.unwrap_or_default());
+    }
+    out.put_u8(match peek.ignore_result {
+        None => 0,
+        Some(false) => 1,
+        Some(true) => 2,
+    });
+    out.put_u8(u8::from(peek.is_shadowed));
+    Ok(())
+}
+
+fn peek(fields: &mut Fields) -> Result<Peek> {
+    Ok(Peek {
+        task: optional(fields)?,
+        id: optional(fields)?,
+        compression: optional(fields)?,
+        group: optional(fields)?,
+        parent_id: optional(fields)?,
+        timelimit: (limit_s(fields)?, limit_s(fields)?),
+        ignore_result: match fields.u8()? {
+            0 => None,
+            number => Some(number == 2),
+        },
+        is_shadowed: fields.u8()? == 1,
+        ..Peek::default()
+    })
+}
+
+fn limit_s(fields: &mut Fields) -> Result<Option<f64>> {
+    let is_set = fields.u8()? == 1;
+    let seconds = f64::from_bits(fields.u64()?);
+    Ok(is_set.then_some(seconds))
 }
 
 fn put_properties(out: &mut Vec<u8>, properties: &Properties) -> Result<()> {
@@ -149,6 +232,15 @@ mod tests {
                 },
                 body: Bytes::from(vec![7; 100_000]),
             },
+            peek: Peek {
+                task: Some("t".into()),
+                id: Some("i".into()),
+                timelimit: (None, Some(1.5)),
+                ignore_result: Some(true),
+                is_shadowed: true,
+                group: Some("g".into()),
+                ..Peek::default()
+            },
             target: Target {
                 exchange: String::new(),
                 routing_key: "celery".into(),
@@ -162,9 +254,10 @@ mod tests {
     fn a_job_survives_the_way_there() {
         for job in [job(None, None), job(Some(0), Some("oid")), job(Some(9), Some(""))] {
             let mut reader = FrameReader::new(1 << 20);
-            for piece in job.encode().unwrap() {
-                reader.feed(&piece);
-            }
+            let mut head = Vec::new();
+            job.outgoing().encode_head(&mut head).unwrap();
+            reader.feed(&head);
+            reader.feed(&job.message.body);
             let (kind, payload) = reader.next().unwrap().unwrap();
             assert_eq!(kind, Kind::Job);
             assert_eq!(Job::decode(payload).unwrap(), job);
@@ -174,7 +267,9 @@ mod tests {
     #[test]
     fn a_job_cut_anywhere_is_an_error_or_a_shorter_body_and_never_a_panic() {
         let whole = job(Some(1), None);
-        let [head, _] = whole.encode().unwrap();
+        let mut head = Vec::new();
+        whole.outgoing().encode_head(&mut head).unwrap();
+        let head = Bytes::from(head);
         for cut in 5..head.len() {
             assert!(Job::decode(head.slice(5..cut)).is_err(), "cut at {cut}");
         }

@@ -19,7 +19,7 @@ mod report;
 mod stream;
 
 pub use channel::{ChildChannel, Next};
-pub use job::Job;
+pub use job::{Job, Outgoing};
 pub use parent::ParentLink;
 pub use pump::Pump;
 pub use report::{ChildEvent, Report, Sink};

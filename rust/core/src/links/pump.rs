@@ -2,14 +2,14 @@
 //! and hears of signals.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::parent::{Line, ParentLink};
 use super::report::{ChildEvent, Sink};
@@ -21,6 +21,11 @@ const SIGNAL: Token = Token(1);
 const FIRST_LINE: usize = 2;
 const READ_BYTES: usize = 64 << 10;
 const EVENTS_PER_POLL: usize = 256;
+/// So many jobs keep a child busy through a [`GATHER`].
+const BACKLOG: usize = 12;
+/// While every child that has something to do has a backlog, what they say is gathered for so
+/// long: each wake-up of this thread and of the worker's costs more than a short task.
+const GATHER: Duration = Duration::from_micros(250);
 /// No wait without an end; nothing depends on this one.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
 const NAME: &str = "celeriac-links";
@@ -57,6 +62,18 @@ impl Switchboard {
         if let Some(line) = line {
             unwatch(&self.registry, &line.stream);
         }
+    }
+
+    /// Whether children work, and all of them that do have jobs waiting.
+    fn has_backlog(&self) -> bool {
+        let lines = self.lines.lock();
+        let mut busy = lines
+            .by_token
+            .values()
+            .map(|line| line.jobs())
+            .filter(|jobs| *jobs > 0)
+            .peekable();
+        busy.peek().is_some() && busy.all(|jobs| jobs >= BACKLOG)
     }
 
     fn serve(&self, token: usize, scratch: &mut [u8], reports: &mut Vec<ChildEvent>) {
@@ -126,6 +143,12 @@ impl Pump {
         borrow(&self.signal_writer)
     }
 
+    /// Wakes who waits for events, from anywhere and without a lock: of use to who may hold one.
+    pub fn nudge(&self) {
+        // Where its buffer is full it is about to be read.
+        (&self.signal_writer).write_all(&[0]).ok();
+    }
+
     /// Takes over the worker's end of a child's socket pair.
     ///
     /// # Errors
@@ -179,6 +202,8 @@ fn pump(switchboard: &Switchboard, mut poll: Poll, signals: &Watched) {
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
     let mut scratch = vec![0; READ_BYTES];
     let mut reports = Vec::new();
+    // Nobody notifies it: what arrives meanwhile is there when the wait has passed.
+    let (pause, paused) = (Condvar::new(), Mutex::new(()));
     while !switchboard.is_stopped.load(Ordering::Acquire) {
         if let Err(error) = poll.poll(&mut events, Some(LONGEST_POLL))
             && error.kind() != ErrorKind::Interrupted
@@ -199,6 +224,9 @@ fn pump(switchboard: &Switchboard, mut poll: Poll, signals: &Watched) {
         }
         if !reports.is_empty() {
             switchboard.sink.reports(std::mem::take(&mut reports));
+            if switchboard.has_backlog() {
+                pause.wait_for(&mut paused.lock(), GATHER);
+            }
         }
     }
 }

@@ -46,6 +46,14 @@ pub fn embed(callbacks: &[u8], errbacks: &[u8], chain: &[u8], chord: &[u8]) -> V
     .concat()
 }
 
+/// Whether a JSON body asks for nothing after its task, seen from its end and without decoding it:
+/// `chord` comes last. One that does not end so may still ask for nothing.
+pub fn ends_plainly(body: &[u8]) -> bool {
+    body.strip_suffix(b"]")
+        .and_then(|body| body.strip_suffix(DEFAULT_EMBED))
+        .is_some_and(|body| body.ends_with(b", "))
+}
+
 /// Takes a JSON body apart.
 ///
 /// # Errors
@@ -72,6 +80,15 @@ pub fn split(body: &[u8]) -> Result<Parts<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_that_asks_for_something_after_its_task_does_not_end_plainly() {
+        assert!(ends_plainly(&join(b"[1]", b"{}", DEFAULT_EMBED)));
+        let chain = embed(b"null", b"null", b"[{}]", b"null");
+        assert!(!ends_plainly(&join(b"[1]", b"{}", &chain)));
+        assert!(!ends_plainly(DEFAULT_EMBED));
+        assert!(!ends_plainly(b""));
+    }
 
     #[test]
     fn a_body_comes_apart_into_what_it_was_made_of() {

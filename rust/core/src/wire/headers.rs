@@ -22,6 +22,14 @@ pub struct Peek {
     pub compression: Option<String>,
     /// Whether kombu restored it.
     pub redelivered: bool,
+    /// Whether its result is wanted by nobody; `None` leaves it to the task.
+    pub ignore_result: Option<bool>,
+    /// Whether people see it by another name than the task's.
+    pub is_shadowed: bool,
+    /// The group it belongs to.
+    pub group: Option<String>,
+    /// The task that sent it.
+    pub parent_id: Option<String>,
 }
 
 impl Peek {
@@ -39,6 +47,15 @@ impl Peek {
         Ok(peek)
     }
 
+    /// Whether these are the headers of a task that may run at once, with a body as it is.
+    pub fn is_plain(&self) -> bool {
+        self.task.is_some()
+            && self.id.is_some()
+            && self.eta.is_none()
+            && self.expires.is_none()
+            && self.compression.is_none()
+    }
+
     fn read(&mut self, name: &str, value: &str) -> Result<()> {
         match name {
             "task" => self.task = text(name, value)?,
@@ -49,6 +66,10 @@ impl Peek {
             "retries" => self.retries = count(name, value)?,
             "timelimit" => self.timelimit = timelimit(name, value)?,
             "redelivered" => self.redelivered = is_true(value),
+            "shadow" => self.is_shadowed = is_true(value),
+            "group" => self.group = string_or_none(value),
+            "parent_id" => self.parent_id = string_or_none(value),
+            "ignore_result" => self.ignore_result = (value != "null").then(|| is_true(value)),
             _ => {}
         }
         Ok(())
@@ -71,6 +92,12 @@ fn text(name: &str, value: &str) -> Result<Option<String>> {
     Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
+/// A non-empty string; whatever else it may be is for those who read all headers.
+fn string_or_none(value: &str) -> Option<String> {
+    let text = raw::string(value).ok().flatten()?;
+    (!text.is_empty()).then(|| text.into_owned())
+}
+
 fn count(name: &str, value: &str) -> Result<u32> {
     if value == "null" {
         return Ok(0);
@@ -88,7 +115,11 @@ fn timelimit(name: &str, value: &str) -> Result<(Option<f64>, Option<f64>)> {
     let elements = raw::elements(value.as_bytes()).map_err(|_| wrong())?;
     let seconds = |text: &str| match text {
         "null" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| wrong()),
+        number => match number.parse::<f64>() {
+            // No comparison with NaN is ever true: nobody would be held to it.
+            Ok(limit) if limit >= 0.0 => Ok(Some(limit)),
+            _ => Err(wrong()),
+        },
     };
     match elements[..] {
         [] => Ok((None, None)),
@@ -110,7 +141,8 @@ mod tests {
     fn the_fields_a_worker_decides_on_are_read_and_the_rest_is_skipped() {
         let headers = br#"{"lang": "py", "task": "t.add", "id": "x", "eta": "2030-01-01T00:00:00+00:00",
             "expires": null, "retries": 2, "timelimit": [10, 5.5], "stamps": {"id": "no"},
-            "redelivered": true, "compression": "application/zstd", "mine": [1, {"task": 3}]}"#;
+            "redelivered": true, "compression": "application/zstd", "mine": [1, {"task": 3}],
+            "ignore_result": false, "shadow": "s", "group": null, "parent_id": "p"}"#;
         let peek = Peek::parse(headers).unwrap();
         assert_eq!(
             peek,
@@ -123,6 +155,10 @@ mod tests {
                 timelimit: (Some(10.0), Some(5.5)),
                 compression: Some("application/zstd".to_owned()),
                 redelivered: true,
+                ignore_result: Some(false),
+                is_shadowed: true,
+                group: None,
+                parent_id: Some("p".to_owned()),
             }
         );
     }
@@ -131,6 +167,15 @@ mod tests {
     fn the_smallest_accepted_headers_are_enough() {
         let peek = Peek::parse(br#"{"task":"t","id":"x"}"#).unwrap();
         assert_eq!((peek.retries, peek.timelimit), (0, (None, None)));
+    }
+
+    #[test]
+    fn a_shadow_of_nothing_is_none() {
+        for (value, is_shadowed) in [("null", false), ("\"\"", false), ("\"s\"", true), ("1", true)] {
+            let headers = format!(r#"{{"task": "t", "id": "x", "shadow": {value}}}"#);
+            let peek = Peek::parse(headers.as_bytes()).unwrap();
+            assert_eq!(peek.is_shadowed, is_shadowed, "{value}");
+        }
     }
 
     #[test]
@@ -149,6 +194,8 @@ mod tests {
             ("timelimit", "[1]"),
             ("timelimit", "{}"),
             ("timelimit", "[\"a\", null]"),
+            ("timelimit", "[NaN, null]"),
+            ("timelimit", "[null, -1]"),
         ] {
             let headers = format!(r#"{{"task": "t", "id": "x", "{name}": {value}}}"#);
             let error = Peek::parse(headers.as_bytes()).unwrap_err().to_string();

@@ -2,11 +2,18 @@
 //!
 //! Source: the emission order of Celery 5.7 `app/amqp.py`, held by `tests/vectors`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::cuts;
+use super::envelope;
+use super::letter::Sealed;
 use super::message::{Message, Outgoing, Properties, Target};
+use super::mould::Mould;
 use crate::codec::json::{append_str, raw};
+use crate::ids;
 
 /// What all messages of a task have in common.
 #[derive(Clone, Debug)]
@@ -103,6 +110,32 @@ pub struct Call<'a> {
     pub mandatory: Option<bool>,
 }
 
+/// All that a plain call says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a> {
+    /// The task's id.
+    pub task_id: &'a str,
+    /// The delivery tag.
+    pub delivery_tag: &'a str,
+    /// Reply queue.
+    pub reply_to: &'a str,
+    /// Group id, and position in the group.
+    pub group: Option<(&'a str, i64)>,
+}
+
+impl<'a> From<Plain<'a>> for Call<'a> {
+    fn from(plain: Plain<'a>) -> Self {
+        Self {
+            task_id: Some(plain.task_id),
+            delivery_tag: Some(plain.delivery_tag),
+            reply_to: Some(plain.reply_to),
+            group: plain.group.map(|(group, _)| group),
+            group_index: plain.group.map(|(_, index)| index),
+            ..Self::default()
+        }
+    }
+}
+
 /// How the arguments are shown.
 #[derive(Clone, Copy, Debug)]
 pub enum Repr<'a> {
@@ -113,7 +146,7 @@ pub enum Repr<'a> {
 }
 
 impl Repr<'_> {
-    fn append(self, out: &mut Vec<u8>) {
+    pub(super) fn append(self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => append_str(out, text),
             Self::Json(json) => out.extend_from_slice(json.as_bytes()),
@@ -129,8 +162,11 @@ pub struct Template {
     head: Vec<u8>,
     shadow: Vec<u8>,
     origin: Vec<u8>,
+    target: Arc<Target>,
     /// The header `compression`, and its JSON text.
     compression: Option<(String, String)>,
+    /// For calls that say next to nothing.
+    pub(super) mould: Option<Mould>,
 }
 
 impl Template {
@@ -147,13 +183,17 @@ impl Template {
             .compression
             .as_deref()
             .map(|name| ("compression".to_owned(), json_text(name)));
-        Self {
+        let mut template = Self {
+            target: Arc::new(task.target.clone()),
             task,
             head,
             shadow,
             origin,
             compression,
-        }
+            mould: None,
+        };
+        template.mould = Mould::of(&template);
+        template
     }
 
     /// What the template was made from.
@@ -177,9 +217,10 @@ impl Template {
         let mut fresh_id = Uuid::encode_buffer();
         let task_id = match call.task_id {
             Some(id) => id,
-            None => Uuid::new_v4().hyphenated().encode_lower(&mut fresh_id),
+            None => ids::fresh().hyphenated().encode_lower(&mut fresh_id),
         };
-        let headers = self.headers(call, task_id, argsrepr, kwargsrepr);
+        let mut headers = Vec::with_capacity(1024);
+        self.append_headers(&mut headers, call, task_id, (argsrepr, kwargsrepr));
         Outgoing {
             message: Message {
                 headers: Bytes::from(headers),
@@ -197,6 +238,75 @@ impl Template {
         }
     }
 
+    /// Builds one message in kombu's envelope: the same bytes as of [`Template::build_with`], without
+    /// the parts.
+    pub fn seal(&self, call: &Call<'_>, task_id: &str, body: &[u8], shown: (Repr<'_>, Repr<'_>)) -> Sealed {
+        let task = &self.task;
+        let mut fresh_tag = Uuid::encode_buffer();
+        let delivery_tag = match call.delivery_tag {
+            Some(tag) => tag,
+            None => ids::fresh().hyphenated().encode_lower(&mut fresh_tag),
+        };
+        let extra = extra_properties(call);
+        let target = self.target_of(call);
+        let priority = call.priority.or(task.priority);
+        let parts = envelope::Parts {
+            content_type: &task.content_type,
+            content_encoding: &task.content_encoding,
+            correlation_id: Some(call.correlation_id.unwrap_or(task_id)),
+            reply_to: call.reply_to.or(task.reply_to.as_deref()),
+            extra: &extra,
+            delivery_mode: call.delivery_mode.unwrap_or(task.delivery_mode),
+            expiration: call.expiration,
+            exchange: &target.exchange,
+            routing_key: &target.routing_key,
+            priority: priority.unwrap_or(0),
+            delivery_tag,
+        };
+        let mut envelope = Vec::with_capacity(SEALED + body.len() / 3 * 4);
+        let tag_at = envelope::append(&mut envelope, body, &parts, |out| {
+            self.append_headers(out, call, task_id, shown);
+        });
+        Sealed {
+            envelope: envelope.into(),
+            tag_at,
+            target,
+            priority,
+            mandatory: call.mandatory,
+        }
+    }
+
+    /// As [`Template::seal`], of a plain call.
+    pub fn seal_plain(&self, call: &Plain<'_>, body: &[u8], shown: (Repr<'_>, Repr<'_>)) -> Sealed {
+        let Some(mould) = &self.mould else {
+            return self.seal(&Call::from(*call), call.task_id, body, shown);
+        };
+        let (envelope, tag_at) = cuts::cut(mould.expected_bytes(body), |out| {
+            mould.fill(out, call, body, shown)
+        });
+        Sealed {
+            envelope,
+            tag_at,
+            target: Arc::clone(&self.target),
+            priority: self.task.priority,
+            mandatory: None,
+        }
+    }
+
+    fn target_of(&self, call: &Call<'_>) -> Arc<Target> {
+        if call.exchange.is_none() && call.routing_key.is_none() {
+            return Arc::clone(&self.target);
+        }
+        let Target {
+            exchange,
+            routing_key,
+        } = &*self.target;
+        Arc::new(Target {
+            exchange: call.exchange.unwrap_or(exchange).to_owned(),
+            routing_key: call.routing_key.unwrap_or(routing_key).to_owned(),
+        })
+    }
+
     fn properties(&self, call: &Call<'_>, task_id: &str) -> Properties {
         let task = &self.task;
         Properties {
@@ -207,31 +317,34 @@ impl Template {
             delivery_mode: call.delivery_mode.unwrap_or(task.delivery_mode),
             priority: call.priority.or(task.priority),
             expiration: call.expiration.map(str::to_owned),
-            delivery_tag: call
-                .delivery_tag
-                .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
+            delivery_tag: call.delivery_tag.map_or_else(ids::fresh_text, str::to_owned),
             extra: extra_properties(call),
         }
     }
 
-    fn headers(&self, call: &Call<'_>, task_id: &str, argsrepr: Repr<'_>, kwargsrepr: Repr<'_>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1024);
+    fn append_headers(
+        &self,
+        out: &mut Vec<u8>,
+        call: &Call<'_>,
+        task_id: &str,
+        (argsrepr, kwargsrepr): (Repr<'_>, Repr<'_>),
+    ) {
+        let start = out.len();
         out.extend_from_slice(&self.head);
-        append_str(&mut out, task_id);
-        self.append_schedule(&mut out, call);
-        append_text(
-            &mut out,
-            b", \"root_id\": ",
-            Some(call.root_id.unwrap_or(task_id)),
-        );
-        append_text(&mut out, b", \"parent_id\": ", call.parent_id);
+        append_str(out, task_id);
+        self.append_schedule(out, call);
+        append_text(out, b", \"root_id\": ", Some(call.root_id.unwrap_or(task_id)));
+        append_text(out, b", \"parent_id\": ", call.parent_id);
         out.extend_from_slice(b", \"argsrepr\": ");
-        call.argsrepr.map_or(argsrepr, Repr::Text).append(&mut out);
+        call.argsrepr.map_or(argsrepr, Repr::Text).append(out);
         out.extend_from_slice(b", \"kwargsrepr\": ");
-        call.kwargsrepr.map_or(kwargsrepr, Repr::Text).append(&mut out);
-        self.append_rest(&mut out, call);
+        call.kwargsrepr.map_or(kwargsrepr, Repr::Text).append(out);
+        self.append_rest(out, call);
         out.push(b'}');
-        self.with_custom_headers(out, call.extra_headers)
+        if let Some(merged) = self.with_custom_headers(&out[start..], call.extra_headers) {
+            out.truncate(start);
+            out.extend_from_slice(&merged);
+        }
     }
 
     /// From `shadow` to `timelimit`.
@@ -280,13 +393,12 @@ impl Template {
     }
 
     /// Merges custom headers as `dict.update` does: a known name keeps its place.
-    fn with_custom_headers(&self, standard: Vec<u8>, extra: &[(String, String)]) -> Vec<u8> {
+    /// `None`: there are none.
+    fn with_custom_headers(&self, standard: &[u8], extra: &[(String, String)]) -> Option<Vec<u8>> {
         if self.task.headers.is_empty() && extra.is_empty() && self.compression.is_none() {
-            return standard;
+            return None;
         }
-        let Ok(members) = raw::members(&standard) else {
-            return standard;
-        };
+        let members = raw::members(standard).ok()?;
         let mut merged: Vec<(&str, &str)> = members.iter().map(|(name, value)| (&**name, *value)).collect();
         for (name, value) in self.task.headers.iter().chain(extra).chain(&self.compression) {
             match merged.iter_mut().find(|(known, _)| known == name) {
@@ -302,9 +414,12 @@ impl Template {
             out.extend_from_slice(value.as_bytes());
         }
         out.push(b'}');
-        out
+        Some(out)
     }
 }
+
+/// What an envelope takes beside the body, mostly.
+const SEALED: usize = 1_280;
 
 /// Compat: `apply_async` hands the options that it puts into headers to kombu as well, which keeps
 /// those it does not know as properties (recorded: `origin`, `argsrepr`, `kwargsrepr`).

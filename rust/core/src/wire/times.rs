@@ -22,11 +22,16 @@ pub fn parse_iso(text: &str) -> Result<IsoTime> {
     };
     cursor.date_time().ok_or_else(|| Error::Malformed {
         what: "time",
-        detail: format!("{text:?} is not ISO-8601"),
+        detail: format!(
+            "{:?} is not ISO-8601",
+            text.chars().take(SHOWN).collect::<String>()
+        ),
     })
 }
 
 const DAY_MS: i64 = 86_400_000;
+/// How many characters of what is no time an error shows.
+const SHOWN: usize = 60;
 
 /// What is left of the text. Each reader returns `None` where the text is not what it must be.
 struct Cursor<'a> {

@@ -22,12 +22,22 @@ impl Fixture for Amqp {
     const PRIORITY_ORDER: [&str; 6] = ["9", "6", "4", "3", "2", "0"];
 
     fn counts_late() -> bool {
-        !yard::queue_arguments().is_empty()
+        yard::is_quorum()
     }
 
     /// A quorum queue may have the next one on its way already; on 4.3 a new one comes before those handed back.
     fn requeues_in_front() -> bool {
-        yard::queue_arguments().is_empty()
+        !yard::is_quorum()
+    }
+
+    /// A quorum queue before 4.3.
+    fn may_count_hand_backs() -> bool {
+        yard::is_quorum()
+    }
+
+    /// A classic queue only says that a message was delivered before.
+    fn counts_killed() -> bool {
+        yard::is_quorum()
     }
 
     fn fresh() -> Self {

@@ -8,6 +8,7 @@ mod suite;
 mod amqp;
 mod delaying;
 mod delivering;
+mod losing;
 mod mailing;
 mod memory;
 mod publishing;

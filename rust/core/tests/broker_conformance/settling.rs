@@ -50,6 +50,62 @@ pub(crate) fn a_requeued_message_comes_back_in_front_and_redelivered<F: Fixture>
     assert_eq!(both, [("a".to_owned(), true), ("b".to_owned(), false)]);
 }
 
+pub(crate) fn what_is_reserved_with_its_own_hand_back_is_held<F: Fixture>() {
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a"]);
+    let consumer = stage.bounded_consumer(&["q"], 1);
+    consumer.reserve_ahead(true);
+    let mut held = reserve(&*consumer, 1);
+    for _ in 0..3 {
+        settle(&*consumer, held, &Verdict::Requeue);
+        held = consumer.take_reserved();
+        if held.is_empty() {
+            held = reserve(&*consumer, 1);
+        }
+    }
+    // It counts against the prefetch, and goes where it came from.
+    stage.publish("q", &["b"]);
+    assert!(reserve_now(&*consumer).is_empty());
+    settle(&*consumer, held, &Verdict::SetAside("kept".to_owned()));
+    let kept = stage.publisher.list_aside(&stage.name("q"), 10, soon()).unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].reason, "kept");
+}
+
+pub(crate) fn what_is_handed_back_while_another_thread_reserves_is_held<F: Fixture>() {
+    const HAND_BACKS: usize = 300;
+    let stage = Stage::<F>::set();
+    stage.publish("q", &["a"]);
+    let consumer = stage.bounded_consumer(&["q"], 2);
+    std::thread::scope(|scope| {
+        let (found, to_settle) = std::sync::mpsc::channel();
+        scope.spawn({
+            let consumer = &consumer;
+            move || {
+                for _ in 0..=HAND_BACKS {
+                    let batch = reserve(&**consumer, 1);
+                    found.send(batch).unwrap();
+                }
+            }
+        });
+        for _ in 0..HAND_BACKS {
+            settle(&*consumer, to_settle.recv().unwrap(), &Verdict::Requeue);
+        }
+        settle(&*consumer, to_settle.recv().unwrap(), &Verdict::Ack);
+    });
+    stage.assert_depth("q", 0);
+    consumer.close(soon());
+    // Nothing of it was left leased, nor set aside.
+    assert!(reserve_now(&*stage.consumer(&["q"])).is_empty());
+    assert!(
+        stage
+            .publisher
+            .list_aside(&stage.name("q"), 10, soon())
+            .unwrap()
+            .is_empty()
+    );
+}
+
 pub(crate) fn what_is_set_aside_keeps_message_and_reason<F: Fixture>() {
     let stage = Stage::<F>::set();
     let sent = stage.message("", "q", "a");

@@ -49,6 +49,16 @@ pub(crate) trait Fixture: Send + Sync {
         false
     }
 
+    /// Whether there are servers that count what was handed back in order as a loss, too.
+    fn may_count_hand_backs() -> bool {
+        false
+    }
+
+    /// Whether a consumer that dies as a whole is counted.
+    fn counts_killed() -> bool {
+        true
+    }
+
     /// Whether what is requeued or handed back is the next of its queue.
     fn requeues_in_front() -> bool {
         true

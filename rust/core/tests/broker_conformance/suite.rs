@@ -48,17 +48,28 @@ macro_rules! conformance {
                 an_order_reaches_every_mailbox_that_listens
                 an_answer_reaches_its_key_alone
                 a_closed_mailbox_gets_nothing_and_its_name_is_free
+                events_reach_who_listens_for_their_kind_in_their_order
+                an_event_that_nobody_listens_for_is_no_error
             }
             settling {
                 an_acked_message_is_gone
                 a_rejected_message_is_gone
                 a_requeued_message_comes_back_in_front_and_redelivered
+                what_is_reserved_with_its_own_hand_back_is_held
+                what_is_handed_back_while_another_thread_reserves_is_held
                 what_is_set_aside_keeps_message_and_reason
                 what_is_set_aside_can_be_put_back
                 a_purge_leaves_what_is_set_aside
                 settling_twice_changes_nothing
                 an_old_token_does_not_settle_anothers_lease
                 an_old_token_does_not_settle_a_later_message
+            }
+            losing {
+                a_lost_process_is_counted_and_the_message_stays_as_it_was
+                what_is_handed_back_in_order_is_no_loss
+                a_killed_consumer_is_counted
+                what_is_set_aside_tells_its_history_and_begins_anew
+                what_is_set_aside_can_be_dropped
             }
             surviving {
                 closing_hands_unsettled_messages_back_in_front

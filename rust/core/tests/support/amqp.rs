@@ -103,6 +103,11 @@ pub(crate) fn queue_arguments() -> Vec<(String, String)> {
         .collect()
 }
 
+/// Whether these are quorum queues.
+pub(crate) fn is_quorum() -> bool {
+    queue_arguments().iter().any(|(_, kind)| kind.contains("quorum"))
+}
+
 /// A durable queue of the default exchange.
 pub(crate) fn queue(name: &str) -> QueueSpec {
     QueueSpec {

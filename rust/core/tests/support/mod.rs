@@ -13,7 +13,7 @@ use celeriac_core::broker::{AckToken, Consumer, Delivery, Settlement, Unsettled,
 use celeriac_core::error::Error;
 use celeriac_core::time::Deadline;
 use celeriac_core::wire::message::{Message, Properties, Target};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -52,6 +52,7 @@ pub(crate) fn with_headers(tag: &str, headers: &str) -> Delivery {
         target: Target::default(),
         queue: "celery".to_owned(),
         redelivered: false,
+        losses: 0,
         token: AckToken {
             tag: tag.to_owned(),
             epoch: 1,
@@ -104,6 +105,8 @@ struct State {
     /// A settlement with this tag is always refused for good, with its whole batch.
     poison: Option<String>,
     is_held: bool,
+    /// How many settlements wait inside.
+    waiting: usize,
     is_lost: bool,
     failures: usize,
     valid_from: u64,
@@ -141,7 +144,26 @@ impl Fake {
         self.state.lock().poison = tag.map(ToOwned::to_owned);
     }
 
-    /// Makes `settle` wait inside, until let go.
+    fn wait_inside(&self, state: &mut MutexGuard<'_, State>) {
+        state.waiting += 1;
+        self.changed.notify_all();
+        while state.is_held {
+            let wait = self.changed.wait_for(state, PATIENCE);
+            assert!(!wait.timed_out(), "nobody let settling go");
+        }
+        state.waiting -= 1;
+    }
+
+    /// Waits until a settlement or a document waits inside.
+    pub(crate) fn wait_held(&self) {
+        let mut state = self.state.lock();
+        while state.waiting == 0 {
+            let wait = self.changed.wait_for(&mut state, PATIENCE);
+            assert!(!wait.timed_out(), "nothing is settled");
+        }
+    }
+
+    /// Makes `settle` and `put` wait inside, until let go.
     pub(crate) fn hold_settling(&self, is_held: bool) {
         self.state.lock().is_held = is_held;
         self.changed.notify_all();
@@ -223,10 +245,7 @@ impl Consumer for Fake {
 
     fn settle(&self, batch: Vec<Settlement>, _deadline: Deadline) -> Result<(), Unsettled> {
         let mut state = self.state.lock();
-        while state.is_held {
-            let wait = self.changed.wait_for(&mut state, PATIENCE);
-            assert!(!wait.timed_out(), "nobody let settling go");
-        }
+        self.wait_inside(&mut state);
         let error = state.is_lost.then(lost);
         if let Some(error) = error.or_else(|| state.settle_errors.pop_front()) {
             state.failures += 1;
@@ -281,6 +300,7 @@ impl Consumer for Fake {
 impl ResultStore for Fake {
     fn put(&self, puts: Vec<Put>, _deadline: Deadline) -> Result<()> {
         let mut state = self.state.lock();
+        self.wait_inside(&mut state);
         if let Some(error) = state.store_errors.pop_front() {
             return Err(error);
         }

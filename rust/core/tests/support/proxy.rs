@@ -10,6 +10,7 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     open: Arc<Mutex<Vec<TcpStream>>>,
     muted: Arc<AtomicUsize>,
+    unanswered: Arc<AtomicUsize>,
     opened: Arc<AtomicUsize>,
 }
 
@@ -20,7 +21,9 @@ impl Proxy {
         let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let (server, kept) = (server.to_owned(), Arc::clone(&open));
         let (muted, opened) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let unanswered = Arc::new(AtomicUsize::new(usize::MAX));
         let (before, numbers) = (Arc::clone(&muted), Arc::clone(&opened));
+        let without = Arc::clone(&unanswered);
         // Ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -31,14 +34,19 @@ impl Proxy {
                 }
                 let number = numbers.fetch_add(1, Ordering::SeqCst);
                 let (there, back) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-                forward(there, back, number, Arc::clone(&before));
-                forward(upstream, client, number, Arc::clone(&before));
+                let (muted, silent) = (Arc::clone(&before), Arc::clone(&without));
+                forward(there, back, move || number < muted.load(Ordering::SeqCst));
+                let muted = Arc::clone(&before);
+                forward(upstream, client, move || {
+                    number < muted.load(Ordering::SeqCst) || number == silent.load(Ordering::SeqCst)
+                });
             }
         });
         Self {
             port,
             open,
             muted,
+            unanswered,
             opened,
         }
     }
@@ -56,6 +64,12 @@ impl Proxy {
         self.muted.store(opened, Ordering::SeqCst);
     }
 
+    /// Lets no answer pass any more on the connection that was opened last; what is asked there passes.
+    pub(crate) fn lose_answers_of_the_last(&self) {
+        let last = self.opened.load(Ordering::SeqCst) - 1;
+        self.unanswered.store(last, Ordering::SeqCst);
+    }
+
     /// Says something to the clients as if the server had; only while that is silent.
     pub(crate) fn inject(&self, bytes: &[u8]) {
         for client in self.open.lock().unwrap().iter_mut().step_by(2) {
@@ -69,11 +83,11 @@ impl Proxy {
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, number: usize, muted: Arc<AtomicUsize>) {
+fn forward(mut from: TcpStream, mut to: TcpStream, is_lost: impl Fn() -> bool + Send + 'static) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            if number < muted.load(Ordering::SeqCst) {
+            if is_lost() {
                 continue;
             }
             if to.write_all(&buffer[..read]).is_err() {

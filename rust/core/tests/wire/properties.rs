@@ -179,8 +179,8 @@ proptest! {
     }
 }
 
-/// Either a value, or an error that blames the input .
-fn is_answered<T>(outcome: &celeriac_core::Result<T>) -> bool {
+/// Either a value, or an error that blames the input.
+pub(crate) fn is_answered<T>(outcome: &celeriac_core::Result<T>) -> bool {
     matches!(outcome, Ok(_) | Err(Error::Malformed { .. }))
 }
 

@@ -19,6 +19,8 @@ use crate::errors::Fault;
 pub(super) struct Builder<'py> {
     py: Python<'py>,
     style: Style,
+    /// What Python cannot make of a value is left as the text or the dict that JSON has.
+    is_lenient: bool,
     trouble: Cell<Option<Trouble>>,
     keys: RefCell<KeyCache<'py>>,
 }
@@ -33,9 +35,21 @@ impl<'py> Builder<'py> {
         Self {
             py,
             style,
+            is_lenient: false,
             trouble: Cell::new(None),
             keys: RefCell::default(),
         }
+    }
+
+    /// Never fails at a typed object or a number that Python refuses.
+    pub(super) fn lenient(mut self) -> Self {
+        self.is_lenient = true;
+        self
+    }
+
+    /// Whether an error is passed over. What is no `Exception` (an interrupt) never is.
+    fn tolerates(&self, error: &PyErr) -> bool {
+        self.is_lenient && error.is_instance_of::<PyException>(self.py)
     }
 
     /// What serde fills.
@@ -175,26 +189,29 @@ impl<'py> Seed<'_, 'py> {
     fn big_integer<'de, A: MapAccess<'de>>(self, from: &mut A) -> Result<Bound<'py, PyAny>, A::Error> {
         let builder = self.builder;
         let digits = from.next_value_seed(self)?;
-        builder.try_python("an integer", || builder.py.get_type::<PyInt>().call1((digits,)))
+        match builder.py.get_type::<PyInt>().call1((&digits,)) {
+            Err(error) if builder.tolerates(&error) => Ok(digits),
+            made => builder.try_python("an integer", || made),
+        }
     }
 
     /// What `{"__type__": marker, "__value__": value}` means.
     fn typed<E: serde::de::Error>(self, dict: &Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, E> {
         let builder = self.builder;
-        let (marker, value) = builder.try_python("a typed value", || {
-            let marker = dict
-                .get_item("__type__")?
-                .map(|marker| marker.extract::<String>())
-                .transpose()?;
-            Ok((marker.unwrap_or_default(), dict.get_item("__value__")?))
-        })?;
-        let Some(value) = value else {
-            return Ok(dict.clone().into_any());
+        let plain = || Ok(dict.clone().into_any());
+        let parts = match marker_and_value(dict) {
+            Err(error) if builder.tolerates(&error) => return plain(),
+            parts => builder.try_python("a typed value", || parts)?,
         };
-        let what = format!("a value of type {marker:?}");
-        match builder.try_python(&what, || meaning(&marker, &value))? {
-            Some(object) => Ok(object),
-            None => Err(builder.fail(
+        let Some((marker, value)) = parts else {
+            return plain();
+        };
+        match meaning(&marker, &value) {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) if builder.is_lenient => plain(),
+            Err(error) if builder.tolerates(&error) => plain(),
+            Err(error) => builder.try_python(&format!("a value of type {marker:?}"), || Err(error)),
+            Ok(None) => Err(builder.fail(
                 format!(
                     "unknown type {marker:?} around a value of type {}; register it to read it",
                     class_name(&value)
@@ -203,6 +220,12 @@ impl<'py> Seed<'_, 'py> {
             )),
         }
     }
+}
+
+fn marker_and_value<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Option<(String, Bound<'py, PyAny>)>> {
+    let marker = dict.get_item("__type__")?;
+    let marker = marker.map(|marker| marker.extract::<String>()).transpose()?;
+    Ok(marker.zip(dict.get_item("__value__")?))
 }
 
 fn meaning<'py>(marker: &str, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {

@@ -72,6 +72,14 @@ pub(crate) fn from_json<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py,
         .map_err(|error| builder.into_fault(error))
 }
 
+/// The same for what a worker needs whole, however strange: a typed object of which Python makes
+/// nothing stays a dict, and a number of more digits than Python reads stays text.
+pub(crate) fn from_json_as_far_as_known<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
+    let builder = Builder::new(py, Style::Json).lenient();
+    codec::json::from_slice_wide(data, builder.seed(), Limits::default())
+        .map_err(|error| builder.into_fault(error))
+}
+
 /// The Python object that MessagePack describes.
 pub(crate) fn from_msgpack<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
     let builder = Builder::new(py, Style::Msgpack);

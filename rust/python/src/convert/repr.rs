@@ -42,6 +42,9 @@ fn printed(value: &Bound<'_, PyAny>, limits: ReprLimits) -> PyResult<Printer> {
 /// Containers deeper than this are not followed, whatever the caller allows: the stack ends.
 const MAX_STACKED: usize = 200;
 
+/// How many bytes most texts have at most.
+const MOSTLY: usize = 48;
+
 struct Printer {
     out: String,
     /// Characters left; what overshoots makes it negative.
@@ -63,7 +66,7 @@ impl Printer {
             levels => levels.min(MAX_STACKED),
         };
         Self {
-            out: String::new(),
+            out: String::with_capacity(MOSTLY),
             left: isize::try_from(limits.max_chars).unwrap_or(isize::MAX),
             max_levels,
             level: 0,
@@ -113,9 +116,9 @@ impl Printer {
         if value.is_exact_instance_of::<PyInt>()
             && let Ok(small) = value.extract::<i64>()
         {
-            self.text(&small.to_string());
+            self.text(itoa::Buffer::new().format(small));
         } else {
-            let text = value.str()?;
+            let text = shown_anyhow(value, value.str())?;
             let text = self.readable(&text)?;
             self.text(&text);
         }
@@ -316,12 +319,21 @@ fn number_text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyS
     if value.is_none() || value.is_instance(decimal.bind(py))? || !value.is_instance(number.bind(py))? {
         return Ok(None);
     }
-    value.str().map(Some)
+    shown_anyhow(value, value.str()).map(Some)
 }
 
 /// `repr()`, or what can be said about an object that has none.
 fn any_repr<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
-    value.repr().or_else(|error| {
+    shown_anyhow(value, value.repr())
+}
+
+/// A text, or what can be said about an object that cannot give one. That includes integers of more
+/// digits than Python writes, and their subclasses with methods of their own.
+fn shown_anyhow<'py>(
+    value: &Bound<'py, PyAny>,
+    text: PyResult<Bound<'py, PyString>>,
+) -> PyResult<Bound<'py, PyString>> {
+    text.or_else(|error| {
         let py = value.py();
         if !error.is_instance_of::<PyException>(py) {
             return Err(error);

@@ -51,6 +51,7 @@ class AioPool:
         self, app: Any, executor: Executor, host: Host, size: int, limits: TimeLimits
     ) -> None:
         self._app = app
+        self._executor = executor
         self._news = News()
         self._opened = Opened(host, self._news, os.getpid())
         self._daemons = Daemons(size, "AioPoolWorker", app.set_current, coroutines.close_loop)
@@ -99,6 +100,14 @@ class AioPool:
             if self._error is not None:
                 message = f"The application's lifespan cannot begin: {self._error!r}"
             raise RuntimeError(message) from self._error
+
+    def describe(self, *, wanted: bool) -> None:
+        """Report what events tell of a task's end, or no more.
+
+        Args:
+            wanted: Which.
+        """
+        self._executor.describes = wanted
 
     def submit(self, request: Request) -> None:
         """Give a task to the loop; the prefetch bounds how many wait.

@@ -17,10 +17,11 @@ from celeriac import _current, signals
 from celeriac._native import ChildChannel, Job, die_with_parent
 from celeriac.app import coroutines
 from celeriac.rustlogs import drain_rust_logs
+from celeriac.worker.call import SUCCEEDED
 from celeriac.worker.execute import Executor
 from celeriac.worker.limits import SoftAlarm, TimeLimits, take_soft_limit
 from celeriac.worker.pools.prefork.server import hear_nothing
-from celeriac.worker.reports import WORN_OUT, to_frame
+from celeriac.worker.reports import WORN_OUT, from_extra, to_frame
 
 __all__ = ("ChildMain",)
 
@@ -99,12 +100,19 @@ class ChildMain:
 
     def _do(self, channel: ChildChannel, executor: Executor, job: Job) -> None:
         if job.extra:
-            take_soft_limit(self.app.tasks[job.task], job.extra)
+            limit, executor.describes = from_extra(job.extra)
+            if limit:
+                take_soft_limit(self.app.tasks[job.task], limit)
+        else:
+            executor.describes = False
         report = executor.execute(job)
-        code, detail = to_frame(report.outcome)
+        code, detail = _DONE if report is SUCCEEDED else to_frame(report.outcome, report.told)
         if self.max_memory_kib is not None and _most_memory_kib() > self.max_memory_kib:
             code |= WORN_OUT
         channel.reply(job.seq, code, report.document, detail)
+
+
+_DONE = to_frame(SUCCEEDED.outcome)
 
 
 def _most_memory_kib() -> int:

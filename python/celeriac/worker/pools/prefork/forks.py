@@ -62,8 +62,18 @@ class ForkServer:
         Args:
             slot: The child's number.
             fd: The child's end of its socket pair.
+
+        Raises:
+            ConnectionError: The server is gone.
         """
-        order_fork(self._control, slot, fd)
+        try:
+            order_fork(self._control, slot, fd)
+        except ConnectionError as exc:
+            message = (
+                f"the process {self.pid} that forks this worker's children is gone: was it killed, "
+                "for want of memory? Start the worker again; what it had not begun is in its queue"
+            )
+            raise ConnectionError(message) from exc
 
     def kill(self, slot: int, signum: int = signal.SIGKILL) -> None:
         """Ask for a signal to a child; one that has ended gets none.

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from celeriac._native import ChildEvent, ChildLink, Intake
-from celeriac.worker.call import Report
+from celeriac.worker.call import SUCCEEDED, Report
 from celeriac.worker.limits import TimeLimits, changed_soft_limit
 from celeriac.worker.outcome import Expired, HandedBack, Outcome, TimedOut, WorkerLost
 from celeriac.worker.pools.base import Host
 from celeriac.worker.pools.prefork.control import Exited, Forked, NotForked, Said
 from celeriac.worker.pools.prefork.forks import human_status
 from celeriac.worker.pools.prefork.slot import SLOW_S, Child, Given, Watch
-from celeriac.worker.reports import WORN_OUT, from_frame
+from celeriac.worker.reports import WORN_OUT, from_frame, to_extra, told_of
 from celeriac.worker.request import Request
 
 __all__ = ("PreforkPool",)
@@ -26,7 +26,9 @@ logger = logging.getLogger("celery.pool")
 
 #: How often the server's reports are looked at although no socket closed: a program that a task
 #: left behind can keep a dead child's socket open.
-_LOOK_S = 0.5
+_LOOK_S = 2.0
+#: The same while children are about to start.
+_LOOK_SOON_S = 0.25
 _EXIT_WAIT_S = 2.0
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
@@ -93,6 +95,7 @@ class PreforkPool:
         self._start_wait_s = start_wait_s
         self._children: dict[int, Child] = {}
         self._pending: deque[Request] = deque()
+        self._unflushed: set[int] = set()
         self._next_slot = 1
         self._next_seq = 1
         self._failed_starts = 0
@@ -100,6 +103,7 @@ class PreforkPool:
         self._look_again_s = 0.0
         self._is_stopping = False
         self._is_cold = False
+        self._describes = False
         self._server: Server
         self._intake: Intake
 
@@ -123,6 +127,14 @@ class PreforkPool:
         staying = sum(not child.is_retiring for child in self._children.values())
         for _ in range(staying, self._size):
             self._order_child()
+
+    def describe(self, *, wanted: bool) -> None:
+        """Report what events tell of the ends of tasks that are given from now on, or no more.
+
+        Args:
+            wanted: Which.
+        """
+        self._describes = wanted
 
     def resize(self, size: int) -> None:
         """Order more children, or let some end, the ones with the least to do first.
@@ -206,7 +218,9 @@ class PreforkPool:
         seq = self._next_seq
         self._next_seq += 1
         child.given.append(Given(seq, request))
-        child.link.send(seq, request.delivery, changed_soft_limit(request.task))
+        asked = to_extra(changed_soft_limit(request.task), describes=self._describes)
+        child.link.send(seq, request.delivery, asked)
+        self._unflushed.add(child.slot)
 
     def _give_pending(self, child: Child) -> None:
         pending = self._pending
@@ -283,6 +297,8 @@ class PreforkPool:
         if child is None:
             return
         match event.kind:
+            case "executed":
+                self._executed(child, event)
             case "taken":
                 self._taken(child, event.seq)
             case "outcome":
@@ -316,15 +332,33 @@ class PreforkPool:
         soft_s = self._limits.soft(soft_s, request.task)
         return None if hard_s is None and soft_s is None else Watch(request, hard_s, soft_s, now_s)
 
+    def _executed(self, child: Child, event: ChildEvent) -> None:
+        executed = event.executed
+        host, given = self._host, child.given
+        child.is_slow = False
+        child.done += len(executed)
+        is_worn_out = False
+        for _, code, document, detail in executed:
+            request = given.popleft().request
+            request.worker_pid = child.pid
+            if code == 0 and document is None and not detail:
+                host.executed(request, SUCCEEDED)
+                continue
+            host.executed(request, _report(code, document, detail or b""))
+            is_worn_out = is_worn_out or bool(code & WORN_OUT)
+        self._go_on(child, is_worn_out=is_worn_out)
+
     def _ended(self, child: Child, event: ChildEvent) -> None:
         first = child.given.popleft()
         child.is_slow = time.monotonic() - child.taken_s > SLOW_S
         child.watch = None
         child.done += 1
-        outcome = from_frame(event.code & ~WORN_OUT, event.detail)
-        self._host.ended(first.request, Report(outcome, event.document))
+        self._host.ended(first.request, _report(event.code, event.document, event.detail))
+        self._go_on(child, is_worn_out=bool(event.code & WORN_OUT))
+
+    def _go_on(self, child: Child, *, is_worn_out: bool) -> None:
         is_done = self._max_tasks is not None and child.done >= self._max_tasks
-        if child.is_worn_out or is_done or event.code & WORN_OUT:
+        if child.is_worn_out or is_done or is_worn_out:
             self._wear_out(child)
         if self._pending:
             self._give_pending(child)
@@ -359,8 +393,10 @@ class PreforkPool:
         Returns:
             In how many seconds there may be something to do again.
         """
+        self._flush()
         now_s = time.monotonic()
-        wait_s = _LOOK_S
+        look_s = _LOOK_S if self._is_settled() else _LOOK_SOON_S
+        wait_s = look_s
         for child in list(self._children.values()):
             if child.watch is not None:
                 if child.watch.is_over(now_s):
@@ -375,10 +411,23 @@ class PreforkPool:
                 child.link.recall()
             else:
                 wait_s = min(wait_s, due_s)
-        if now_s >= self._look_again_s:
-            self._look_again_s = now_s + _LOOK_S
+        if now_s >= self._look_again_s or now_s + look_s < self._look_again_s:
+            self._look_again_s = now_s + look_s
             self._look(now_s)
         return wait_s
+
+    def _is_settled(self) -> bool:
+        # Whether every child is there and works.
+        children = self._children
+        return len(children) >= self._size and all(child.is_ready for child in children.values())
+
+    def _flush(self) -> None:
+        # What was given since the last time goes to each child in one write.
+        for slot in self._unflushed:
+            child = self._children.get(slot)
+            if child is not None:
+                child.link.flush()
+        self._unflushed.clear()
 
     def _time_out(self, child: Child, limit_s: float) -> None:
         self._kill(child)
@@ -482,3 +531,8 @@ def _cause(how: str, seq: int) -> str:
     # Word a death as Celery does: a job number only where a signal ended the process.
     job = f" Job: {seq}" if how.startswith("signal") else ""
     return f"Worker exited prematurely: {how}{job}."
+
+
+def _report(code: int, document: bytes | None, detail: bytes) -> Report:
+    ended = code & ~WORN_OUT
+    return Report(from_frame(ended, detail), document, told_of(ended, detail))

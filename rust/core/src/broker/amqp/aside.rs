@@ -1,5 +1,7 @@
 //! What is set aside from a queue: kept in a durable queue of ours, whole, with the reason.
 
+use std::collections::HashSet;
+
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -7,9 +9,10 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use super::custody::Held;
 use super::headers::short;
 use super::link::{Fault, Link, Live, Role, open_channel};
+use super::losses;
 use super::properties;
 use super::topology;
-use crate::broker::Aside;
+use crate::broker::{Aside, History};
 use crate::error::{Error, Result};
 use crate::wire::message::Target;
 
@@ -19,6 +22,11 @@ const ID: &str = "id";
 const REASON: &str = "reason";
 const EXCHANGE: &str = "exchange";
 const ROUTING_KEY: &str = "routing_key";
+const WORKER: &str = "worker";
+const AT: &str = "at_unix_ms";
+const LOSSES: &str = "losses";
+/// The message's own, which would end its stay here.
+const EXPIRATION: &str = "expiration";
 
 fn queue_of(queue: &str) -> String {
     format!("celeriac.aside.{queue}")
@@ -28,7 +36,7 @@ fn queue_of(queue: &str) -> String {
 ///
 /// # Errors
 /// The server refuses, or is lost: the delivery is still where it was.
-pub(super) async fn put(link: &Link, held: &Held, reason: &str) -> Result<()> {
+pub(super) async fn put(link: &Link, held: &Held, reason: &str, history: &History) -> Result<()> {
     let live = link.live().await?;
     let name = queue_of(&held.queue);
     let options = QueueDeclareOptions {
@@ -44,27 +52,37 @@ pub(super) async fn put(link: &Link, held: &Held, reason: &str) -> Result<()> {
         )
         .await;
     declared.map_err(|error| link.error(&error.into()))?;
-    let properties = marked(held, reason).with_delivery_mode(2);
+    let properties = marked(held, reason, history)?.with_delivery_mode(2);
     publish(link, &live.channel, &name, &held.body, properties).await
 }
 
-fn marked(held: &Held, reason: &str) -> BasicProperties {
+fn marked(held: &Held, reason: &str, history: &History) -> Result<BasicProperties> {
+    let mut message = properties::from_amqp(&held.properties, bytes::Bytes::new(), 0);
+    let expiration = message.properties.expiration.take().unwrap_or_default();
+    // The server compares it with who publishes now.
+    message.properties.extra.retain(|(name, _)| name != "user_id");
+    message.headers = bytes::Bytes::from_static(b"{}");
     let mut mark = FieldTable::default();
     for (name, value) in [
         (ID, uuid::Uuid::new_v4().to_string().as_str()),
         (REASON, reason),
         (EXCHANGE, &held.exchange),
         (ROUTING_KEY, &held.routing_key),
+        (WORKER, &history.worker),
+        (EXPIRATION, &expiration),
     ] {
         mark.insert(name.into(), AMQPValue::LongString(value.into()));
     }
+    let at_unix_ms = i64::try_from(history.at_unix_ms).unwrap_or(i64::MAX);
+    mark.insert(AT.into(), AMQPValue::LongLongInt(at_unix_ms));
+    mark.insert(LOSSES.into(), AMQPValue::LongLongInt(history.losses.into()));
     let mut headers = held.properties.headers().clone().unwrap_or_default();
     headers.insert(HEADER.into(), AMQPValue::FieldTable(mark));
-    held.properties.clone().with_headers(headers)
+    Ok(properties::to_amqp(&message)?.with_headers(headers))
 }
 
 /// Publishes straight to a queue, and waits until the server has it there.
-async fn publish(
+pub(super) async fn publish(
     link: &Link,
     channel: &Channel,
     queue: &str,
@@ -104,7 +122,7 @@ pub(super) async fn list(link: &Link, queue: &str, max: usize) -> Result<Vec<Asi
     // Everything is back in its place when the channel closes.
     let walked = walk(&live, queue, max, async |_, _, letter| {
         found.push(letter.aside());
-        Ok(())
+        Ok(Walk::Goes)
     });
     walked.await.map_err(|trouble| trouble.told(link))?;
     Ok(found)
@@ -117,19 +135,20 @@ pub(super) async fn list(link: &Link, queue: &str, max: usize) -> Result<Vec<Asi
 pub(super) async fn restore(link: &Link, queue: &str, tags: &[String]) -> Result<u64> {
     let live = link.live().await?;
     let mut restored = 0;
+    let mut wanted: HashSet<String> = tags.iter().cloned().collect();
     // A channel of its own: a returned message must not reach another publisher's confirm.
     let opened = open_channel(&live.connection, Role::Confirms).await;
     let outlet = opened.map_err(|fault| link.error(&fault))?;
     let walked = walk(&live, queue, usize::MAX, async |channel, tag, letter| {
-        if !tags.contains(&letter.mark(ID)) {
-            return Ok(());
+        if !wanted.remove(&letter.mark(ID)) {
+            return Ok(Walk::Goes);
         }
         let properties = letter.unmarked();
         publish(link, &outlet, queue, &letter.body, properties).await?;
         let acked = channel.basic_ack(tag, BasicAckOptions::default()).await;
         acked.map_err(Fault::from)?;
         restored += 1;
-        Ok(())
+        Ok(Walk::on(!wanted.is_empty()))
     });
     let walked = walked.await;
     if let Err(error) = outlet.close(200, "done".into()).await {
@@ -137,6 +156,26 @@ pub(super) async fn restore(link: &Link, queue: &str, tags: &[String]) -> Result
     }
     walked.map_err(|trouble| trouble.told(link))?;
     Ok(restored)
+}
+
+/// Deletes what has one of these tags; says how much that was.
+///
+/// # Errors
+/// The server refuses, or is lost; what was deleted until then is.
+pub(super) async fn drop_these(link: &Link, queue: &str, tags: &[String]) -> Result<u64> {
+    let live = link.live().await?;
+    let mut dropped = 0;
+    let mut wanted: HashSet<String> = tags.iter().cloned().collect();
+    let walked = walk(&live, queue, usize::MAX, async |channel, tag, letter| {
+        if wanted.remove(&letter.mark(ID)) {
+            let acked = channel.basic_ack(tag, BasicAckOptions::default()).await;
+            acked.map_err(Fault::from)?;
+            dropped += 1;
+        }
+        Ok(Walk::on(!wanted.is_empty()))
+    });
+    walked.await.map_err(|trouble| trouble.told(link))?;
+    Ok(dropped)
 }
 
 /// What ends a walk early.
@@ -166,12 +205,25 @@ impl From<Error> for Trouble {
     }
 }
 
+/// Whether there is more to look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walk {
+    Goes,
+    Ends,
+}
+
+impl Walk {
+    fn on(goes: bool) -> Self {
+        if goes { Self::Goes } else { Self::Ends }
+    }
+}
+
 /// Shows what is in the queue of what was set aside, each once. What `visit` does not ack stays.
 async fn walk(
     live: &Live,
     queue: &str,
     max: usize,
-    mut visit: impl AsyncFnMut(&Channel, u64, Letter) -> Result<(), Trouble>,
+    mut visit: impl AsyncFnMut(&Channel, u64, Letter) -> Result<Walk, Trouble>,
 ) -> Result<(), Trouble> {
     let name = short("the name of a queue", &queue_of(queue))?;
     let channel = open_channel(&live.connection, Role::Plain).await?;
@@ -191,7 +243,9 @@ async fn walk(
             properties: delivery.properties,
             body: delivery.data,
         };
-        visit(&channel, delivery.delivery_tag, letter).await?;
+        if visit(&channel, delivery.delivery_tag, letter).await? == Walk::Ends {
+            break;
+        }
     }
     channel.close(200, "done".into()).await.map_err(Fault::from)?;
     Ok(())
@@ -206,14 +260,28 @@ struct Letter {
 impl Letter {
     /// A member of the mark; empty where somebody else put the message there.
     fn mark(&self, name: &str) -> String {
-        let headers = self.properties.headers().as_ref();
-        let mark = headers.and_then(|headers| match headers.inner().get(HEADER) {
-            Some(AMQPValue::FieldTable(mark)) => Some(mark),
-            _ => None,
-        });
-        match mark.and_then(|mark| mark.inner().get(name)) {
+        match self.value(name) {
             Some(AMQPValue::LongString(text)) => text.to_string(),
             _ => String::new(),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&AMQPValue> {
+        let AMQPValue::FieldTable(mark) = self.properties.headers().as_ref()?.inner().get(HEADER)? else {
+            return None;
+        };
+        mark.inner().get(name)
+    }
+
+    fn history(&self) -> History {
+        let at_unix_ms = match self.value(AT) {
+            Some(AMQPValue::LongLongInt(at_unix_ms)) => u64::try_from(*at_unix_ms).unwrap_or_default(),
+            _ => 0,
+        };
+        History {
+            at_unix_ms,
+            worker: self.mark(WORKER),
+            losses: self.value(LOSSES).map_or(0, losses::number),
         }
     }
 
@@ -225,7 +293,13 @@ impl Letter {
             .map(|headers| headers.inner().clone())
             .unwrap_or_default();
         headers.remove(HEADER);
-        self.properties.clone().with_headers(headers.into())
+        // The server would go on from it, and the count is to begin anew.
+        headers.remove(losses::DELIVERY_COUNT);
+        let properties = self.properties.clone().with_headers(headers.into());
+        match short("expiration", &self.mark(EXPIRATION)) {
+            Ok(expiration) if !expiration.as_str().is_empty() => properties.with_expiration(expiration),
+            Ok(_) | Err(_) => properties,
+        }
     }
 
     fn aside(self) -> Aside {
@@ -236,6 +310,7 @@ impl Letter {
                 exchange: self.mark(EXCHANGE),
                 routing_key: self.mark(ROUTING_KEY),
             },
+            history: self.history(),
             message: Ok(properties::from_amqp(&self.unmarked(), self.body.into(), 0)),
         }
     }

@@ -9,14 +9,16 @@ use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
 use lapin::message::Delivery as Letter;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicConsumeOptions;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::custody::{Custody, Held};
 use super::delayed::{self, Delayer};
 use super::headers::short;
-use super::link::{Fault, Link, Live, Role, open_channel};
+use super::link::{ANSWER_WITHIN, Fault, Link, Live, Role, open_channel};
+use super::losses;
+use super::patience::Patience;
 use super::properties;
 use super::topology::{self, Declaration};
 use crate::broker::bell::Bell;
@@ -39,6 +41,10 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// The consumer of one URL.
 #[derive(Debug)]
 pub(super) struct AmqpConsumer {
+    /// The node's name.
+    pub(super) node: String,
+    /// How long the server lets a delivery stay unacked.
+    pub(super) patience: Patience,
     /// What the server may push of each queue. AMQP's largest stands for "unlimited".
     pub(super) prefetch: u16,
     /// What may be held in all.
@@ -90,6 +96,8 @@ impl AmqpConsumer {
             link: Link::new(url, &config.node, Role::Plain)?,
             aside: Link::new(url, &format!("{} (sets aside)", config.node), Role::Confirms)?,
             delayer: Delayer::new(url, &config.node)?,
+            node: config.node,
+            patience: Patience::of(url)?,
             clock: SystemClock::shared(),
             custody: Mutex::default(),
             bell: Bell::default(),
@@ -103,7 +111,11 @@ impl AmqpConsumer {
     }
 
     /// Waits until there is something, `deadline` passes or somebody interrupts.
+    ///
+    /// Nothing is found only when the server has answered after `deadline`: over a connection that
+    /// fell silent nothing comes either.
     async fn reserve_until(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>> {
+        let mut asked = None;
         loop {
             if self.bell.take_interruption() {
                 return Ok(Vec::new());
@@ -118,8 +130,22 @@ impl AmqpConsumer {
             if let Some(live) = self.link.current(serial) {
                 let fitted = self.fit_windows(&live, room).await;
                 fitted.map_err(|fault| self.link.error(&fault))?;
+                if deadline.has_passed() && asked.is_none() {
+                    asked = Some(Box::pin(self.answer(live)));
+                }
             }
-            let wait = LOOK_AGAIN.min(deadline.left());
+            let left = deadline.left();
+            let wait = if left.is_zero() {
+                LOOK_AGAIN
+            } else {
+                left.min(LOOK_AGAIN)
+            };
+            let answer = async {
+                match &mut asked {
+                    Some(answer) => answer.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 found = std::future::poll_fn(|context| self.poll_take(context, room)), if room > 0 => {
@@ -128,11 +154,20 @@ impl AmqpConsumer {
                         return Ok(found);
                     }
                 }
-                () = self.bell.wait(wait) => {}
+                answered = answer => return answered.map(|()| Vec::new()),
+                _rung_or_not = self.bell.wait(wait) => {}
             }
-            if deadline.has_passed() {
-                return Ok(Vec::new());
-            }
+        }
+    }
+
+    /// Waits for an answer of the server, which changes nothing.
+    async fn answer(&self, live: Live) -> Result<()> {
+        match timeout(ANSWER_WITHIN, self.set_qos(&live)).await {
+            Ok(answered) => answered.map_err(|fault| self.link.error(&fault)),
+            Err(_) => Err(self.link.disconnected(&format!(
+                "the server has not answered for {} s",
+                ANSWER_WITHIN.as_secs()
+            ))),
         }
     }
 
@@ -140,6 +175,9 @@ impl AmqpConsumer {
     async fn ready(&self, deadline: Deadline) -> Result<()> {
         if self.is_consuming() {
             return Ok(());
+        }
+        if let Some(refusal) = self.take_refusal() {
+            return Err(refusal);
         }
         let wait = self.turn.lock().backoff.jittered().min(deadline.left());
         tokio::time::sleep(wait).await;
@@ -155,6 +193,24 @@ impl AmqpConsumer {
     fn is_consuming(&self) -> bool {
         let turn = self.turn.lock();
         self.link.is_usable(turn.serial) && turn.missing().is_empty()
+    }
+
+    /// Why the server closed the channel of what is consumed, told once. What had arrived over it
+    /// comes again.
+    fn take_refusal(&self) -> Option<Error> {
+        let mut turn = self.turn.lock();
+        if turn.streams.is_empty() || self.link.is_usable(turn.serial) {
+            return None;
+        }
+        turn.streams.drain(..).find_map(|mut stream| {
+            while let Some(Some(arrived)) = stream.consumer.next().now_or_never() {
+                if let Err(error) = arrived {
+                    let fault = Fault::from(error);
+                    return fault.is_refusal().then(|| self.link.error(&fault));
+                }
+            }
+            None
+        })
     }
 
     async fn arrive(&self) -> Result<()> {
@@ -187,12 +243,6 @@ impl AmqpConsumer {
         }
     }
 
-    /// For each consumer that follows on the channel; RabbitMQ 4 knows no other way.
-    pub(super) async fn set_qos(&self, live: &Live) -> Result<(), Fault> {
-        let options = BasicQosOptions { global: false };
-        Ok(live.channel.basic_qos(self.prefetch, options).await?)
-    }
-
     async fn consume(&self, live: &Live, queue: &QueueSpec) -> Result<()> {
         let declaration = Declaration::of(queue)?;
         // Over a channel of its own: a refusal closes it, and ours carries deliveries.
@@ -204,11 +254,17 @@ impl AmqpConsumer {
                 declaration.queue.clone(),
                 "".into(),
                 BasicConsumeOptions::default(),
-                FieldTable::default(),
+                self.patience.arguments(&queue.name),
             );
             Ok::<_, Fault>(consumer.await?)
         };
-        let consumer = begun.await.map_err(|fault| self.link.error(&fault))?;
+        let consumer = begun.await.map_err(|fault| {
+            if self.patience.goes_without(&queue.name, &fault) {
+                let cause = "its channel was closed, and is opened again without consumer_timeout";
+                return self.link.disconnected(cause);
+            }
+            self.link.error(&fault)
+        })?;
         self.turn.lock().streams.push(Stream {
             queue: queue.name.clone(),
             consumer,
@@ -280,7 +336,9 @@ impl AmqpConsumer {
     fn hand_out(&self, serial: u64, queue: String, letter: Letter) -> Delivery {
         let tag = letter.delivery_tag;
         let body = Bytes::from(letter.data);
-        let (target, properties) = delayed::restored(&letter.properties).unwrap_or_else(|| {
+        let losses = losses::of(&letter.properties);
+        let known = delayed::restored(&letter.properties).or_else(|| losses::restored(&letter.properties));
+        let (target, properties) = known.unwrap_or_else(|| {
             let target = Target {
                 exchange: letter.exchange.to_string(),
                 routing_key: letter.routing_key.to_string(),
@@ -293,12 +351,15 @@ impl AmqpConsumer {
             routing_key: target.routing_key.clone(),
             properties,
             body: body.clone(),
+            losses,
         };
         let delivery = Delivery {
             message: Ok(properties::from_amqp(&held.properties, body, tag)),
             target,
             queue,
-            redelivered: letter.redelivered,
+            // What was published again was delivered before.
+            redelivered: letter.redelivered || losses > 0,
+            losses,
             token: AckToken {
                 tag: tag.to_string(),
                 epoch: serial,
@@ -306,38 +367,6 @@ impl AmqpConsumer {
         };
         self.custody.lock().enter(tag, held);
         delivery
-    }
-
-    /// Ends all consuming before the channel does.
-    ///
-    /// A quorum queue answers after it has taken every ack of the channel in. Acks that it has not
-    /// when the channel closes are lost, and what they were for is delivered again.
-    async fn stop_consuming(&self, live: &Live, streams: Vec<Stream>) {
-        for stream in streams {
-            let tag = stream.consumer.tag();
-            let ended = live.channel.basic_cancel(tag, BasicCancelOptions::default());
-            if let Err(error) = ended.await {
-                tracing::debug!(%error, "a channel was gone before its consumers had ended");
-                return;
-            }
-        }
-    }
-
-    /// Ends the consuming of a queue; what had arrived and was not handed out goes back.
-    pub(super) async fn leave(&self, live: &Live, mut stream: Stream) -> Result<(), Fault> {
-        let tag = stream.consumer.tag();
-        live.channel
-            .basic_cancel(tag, BasicCancelOptions::default())
-            .await?;
-        while let Some(Some(Ok(letter))) = stream.consumer.next().now_or_never() {
-            let options = BasicNackOptions {
-                multiple: false,
-                requeue: true,
-            };
-            live.channel.basic_nack(letter.delivery_tag, options).await?;
-            self.custody.lock().settled(letter.delivery_tag);
-        }
-        self.set_qos(live).await
     }
 }
 
@@ -376,6 +405,10 @@ impl Consumer for AmqpConsumer {
 
     fn stores_results_of(&self, _result_url: &str) -> bool {
         false
+    }
+
+    fn may_end_delays_early(&self, by: Duration) {
+        self.delayer.may_end_early(by);
     }
 
     /// The server takes back what was delivered over a channel when that ends.

@@ -13,6 +13,8 @@ pub(super) struct Held {
     pub(super) routing_key: String,
     pub(super) properties: BasicProperties,
     pub(super) body: Bytes,
+    /// How often who held it died.
+    pub(super) losses: u32,
 }
 
 /// The deliveries of one channel. Those of an older one are gone with it: the server delivers
@@ -21,6 +23,9 @@ pub(super) struct Held {
 pub(super) struct Custody {
     serial: u64,
     held: HashMap<u64, Held>,
+    /// How many of them are of each queue: asked for after each settlement, and there may be tens
+    /// of thousands that wait for their eta.
+    by_queue: HashMap<String, usize>,
     settled: Ranges,
 }
 
@@ -47,22 +52,26 @@ impl Custody {
 
     /// The same of one queue.
     pub(super) fn len_of(&self, queue: &str) -> usize {
-        self.held.values().filter(|held| held.queue == queue).count()
+        self.by_queue.get(queue).copied().unwrap_or(0)
     }
 
-    /// A delivery is handed out.
+    /// A delivery is handed out; or given back, since settling failed before the server heard of
+    /// it.
     pub(super) fn enter(&mut self, tag: u64, held: Held) {
+        match self.by_queue.get_mut(&held.queue) {
+            Some(count) => *count += 1,
+            None => drop(self.by_queue.insert(held.queue.clone(), 1)),
+        }
         self.held.insert(tag, held);
     }
 
     /// Takes the right to settle a delivery; `None` when somebody had it already.
     pub(super) fn take(&mut self, tag: u64) -> Option<Held> {
-        self.held.remove(&tag)
-    }
-
-    /// Gives it back: settling failed before the server heard of it.
-    pub(super) fn give_back(&mut self, tag: u64, held: Held) {
-        self.held.insert(tag, held);
+        let held = self.held.remove(&tag)?;
+        if let Some(count) = self.by_queue.get_mut(&held.queue) {
+            *count -= 1;
+        }
+        Some(held)
     }
 
     /// Notes tags that are settled in a way of their own.
@@ -148,6 +157,29 @@ mod tests {
         custody.begin(2);
         assert_eq!(custody.ack_plan(&[2]), (None, vec![2]));
         assert_eq!(custody.serial(), 2);
+    }
+
+    #[test]
+    fn what_is_held_of_each_queue_is_counted() {
+        let held = |queue: &str| Held {
+            queue: queue.to_owned(),
+            exchange: String::new(),
+            routing_key: String::new(),
+            properties: BasicProperties::default(),
+            body: Bytes::new(),
+            losses: 0,
+        };
+        let mut custody = Custody::default();
+        for (tag, queue) in [(1, "mail"), (2, "mail"), (3, "images")] {
+            custody.enter(tag, held(queue));
+        }
+        let taken = custody.take(2);
+        assert!(custody.take(2).is_none());
+        assert_eq!((custody.len_of("mail"), custody.len_of("images")), (1, 1));
+        custody.enter(2, taken.unwrap());
+        assert_eq!((custody.len_of("mail"), custody.len_of("none")), (2, 0));
+        custody.begin(7);
+        assert_eq!(custody.len_of("mail"), 0);
     }
 
     proptest! {

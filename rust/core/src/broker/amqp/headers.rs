@@ -256,7 +256,11 @@ fn iso_text(unix_s: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::headers::Peek;
 
     fn there_and_back(text_in: &str) -> String {
         String::from_utf8(text(&table(text_in.as_bytes()).unwrap())).unwrap()
@@ -332,6 +336,64 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00+00:00"),
         ] {
             assert_eq!(iso_text(unix_s), expected);
+        }
+    }
+
+    fn amqp_values() -> impl Strategy<Value = AMQPValue> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(AMQPValue::Boolean),
+            any::<i8>().prop_map(AMQPValue::ShortShortInt),
+            any::<u8>().prop_map(AMQPValue::ShortShortUInt),
+            any::<i16>().prop_map(AMQPValue::ShortInt),
+            any::<u16>().prop_map(AMQPValue::ShortUInt),
+            any::<i32>().prop_map(AMQPValue::LongInt),
+            any::<u32>().prop_map(AMQPValue::LongUInt),
+            any::<i64>().prop_map(AMQPValue::LongLongInt),
+            any::<u32>().prop_map(|bits| AMQPValue::Float(f32::from_bits(bits))),
+            any::<u64>().prop_map(|bits| AMQPValue::Double(f64::from_bits(bits))),
+            (any::<u8>(), any::<u32>()).prop_map(|(scale, value)| AMQPValue::DecimalValue(
+                lapin::types::DecimalValue { scale, value }
+            )),
+            any::<Vec<u8>>().prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+            any::<Vec<u8>>().prop_map(|bytes| AMQPValue::ByteArray(bytes.into())),
+            any::<u64>().prop_map(AMQPValue::Timestamp),
+            Just(AMQPValue::Void),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..6).prop_map(|items| AMQPValue::FieldArray(items.into())),
+                vec(("[a-z]{0,8}", inner), 0..6).prop_map(|items| {
+                    let mut table = FieldTable::default();
+                    for (name, value) in items {
+                        table.insert(name.as_str().into(), value);
+                    }
+                    AMQPValue::FieldTable(table)
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_table_holds_is_json(value in amqp_values()) {
+            let mut headers = FieldTable::default();
+            headers.insert("mine".into(), value);
+            let json = text(&headers);
+            prop_assert!(json.is_ascii());
+            // The second way shows that nothing changes any more.
+            if let Ok(again) = table(&json) {
+                prop_assert_eq!(text(&again), json.clone());
+            }
+            prop_assert!(Peek::parse(&json).is_ok());
+        }
+
+        #[test]
+        fn any_text_is_a_table_or_is_refused(json in "[\\[\\]{}:,\"\\\\ud8Na0-9.eE+\\- tn]{0,40}") {
+            let found = table(json.as_bytes());
+            let is_answered = matches!(
+                found, Ok(_) | Err(Error::Malformed { .. } | Error::Unencodable { .. })
+            );
+            prop_assert!(is_answered);
         }
     }
 }

@@ -10,6 +10,7 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use super::remedies::remedy;
 use super::socket;
 use crate::broker::dial::{Address, Tls};
 use crate::broker::rotation::Rotation;
@@ -163,7 +164,8 @@ impl Link {
         self.current(serial).is_some()
     }
 
-    fn usable(&self) -> Option<Live> {
+    /// The open channel, as long as it stands.
+    pub(super) fn usable(&self) -> Option<Live> {
         let server = self.rotation.at();
         self.state.lock().current.clone().filter(|live| {
             live.server == server && live.connection.status().connected() && live.channel.status().connected()
@@ -214,7 +216,7 @@ impl Link {
         }
     }
 
-    fn disconnected(&self, cause: &str) -> Error {
+    pub(super) fn disconnected(&self, cause: &str) -> Error {
         Error::Disconnected {
             url: self.redacted.clone(),
             cause: cause.to_owned(),
@@ -232,22 +234,12 @@ impl Link {
 
     /// Translates a failure: cause, and what to do about it.
     pub(super) fn error(&self, fault: &Fault) -> Error {
-        let remedy = match fault.kind() {
-            Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) => "declare it first, or correct its name",
-            Some(AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) => {
-                "declare it with the arguments it has, or delete it on the server; a message must be \
-                 within the server's max_message_size"
-            }
-            Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
-                "give the user this permission (rabbitmqctl set_permissions)"
-            }
-            Some(AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)) => {
-                "another connection owns it exclusively: use another name, or end that connection"
-            }
-            Some(AMQPErrorKind::Soft(_)) => "see the server's log",
-            Some(AMQPErrorKind::Hard(_)) | None => return self.disconnected(&fault.0.to_string()),
+        let Some(AMQPErrorKind::Soft(error)) = fault.kind() else {
+            return self.disconnected(&fault.0.to_string());
         };
-        self.refused(&format!("{}; {remedy}", fault.words()), false)
+        let words = fault.words();
+        let remedy = remedy(error, &words);
+        self.refused(&format!("{words}; {remedy}"), false)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Mailboxes on `RabbitMQ`: exclusive queues, bound to exchanges that are not durable.
+//! Mailboxes on `RabbitMQ`: queues that end with who reads them.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use futures_util::stream::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
+use parking_lot::Mutex;
 
 use super::link::{Fault, Link, Role, open_channel};
 use super::properties;
@@ -21,6 +22,15 @@ pub(super) struct AmqpCorrespondent {
     spec: MailboxSpec,
     link: Link,
     tray: Arc<Tray>,
+    /// For events; a refusal there must not end the listening.
+    announcing: Mutex<Option<Announcing>>,
+}
+
+/// A channel without confirms, and the exchange that was declared over it.
+#[derive(Clone, Debug)]
+struct Announcing {
+    channel: Channel,
+    exchange: String,
 }
 
 impl AmqpCorrespondent {
@@ -30,6 +40,7 @@ impl AmqpCorrespondent {
             link: Link::new(url, &name, Role::Plain)?,
             spec,
             tray,
+            announcing: Mutex::default(),
         })
     }
 
@@ -60,6 +71,31 @@ impl AmqpCorrespondent {
     }
 }
 
+impl AmqpCorrespondent {
+    async fn channel_to(&self, mail: &Mail) -> Result<Channel, Error> {
+        let exchange = &mail.outgoing.target.exchange;
+        let known = self.announcing.lock().clone();
+        if let Some(known) = known
+            && known.exchange == *exchange
+            && known.channel.status().connected()
+        {
+            return Ok(known.channel);
+        }
+        let live = self.link.live().await?;
+        let opened = async {
+            let channel = open_channel(&live.connection, Role::Plain).await?;
+            declare_exchange(&channel, mail).await?;
+            Ok::<_, Fault>(channel)
+        };
+        let channel = opened.await.map_err(|fault| self.link.error(&fault))?;
+        *self.announcing.lock() = Some(Announcing {
+            channel: channel.clone(),
+            exchange: exchange.clone(),
+        });
+        Ok(channel)
+    }
+}
+
 impl Correspondent for AmqpCorrespondent {
     async fn listen(&self, begun: &Begun) -> Error {
         match self.consume(begun).await {
@@ -83,6 +119,16 @@ impl Correspondent for AmqpCorrespondent {
         sent.await.map_err(|fault| self.link.error(&fault))
     }
 
+    async fn announce(&self, mails: &[Mail]) -> Result<()> {
+        for mail in mails {
+            let properties = properties::to_amqp(&mail.outgoing.message)?;
+            let channel = self.channel_to(mail).await?;
+            let sent = publish(&channel, mail, properties).await;
+            sent.map_err(|fault| self.link.error(&fault))?;
+        }
+        Ok(())
+    }
+
     async fn leave(&self) {
         self.link.close().await;
     }
@@ -97,7 +143,10 @@ async fn declare_exchange(channel: &Channel, mail: &Mail) -> Result<(), Fault> {
         .exchange_declare(
             exchange.into(),
             kind_of(&mail.exchange_type),
-            ExchangeDeclareOptions::default(),
+            ExchangeDeclareOptions {
+                durable: mail.is_durable,
+                ..ExchangeDeclareOptions::default()
+            },
             FieldTable::default(),
         )
         .await?;

@@ -5,18 +5,23 @@
 //! and what was not confirmed sent again.
 //!
 //! One queue is ours: `celeriac.aside.<queue>`, durable, made with the first message that is set
-//! aside. What waits for a far eta is in Celery's delay queues.
+//! aside, the dead letters among them. What waits for a far eta is in Celery's delay queues.
 
 mod aside;
 mod consumer;
 mod custody;
 mod delayed;
+mod direct;
 mod headers;
+mod leaving;
 mod link;
+mod losses;
 mod mail;
 mod parcel;
+mod patience;
 mod properties;
 mod publisher;
+mod remedies;
 mod sender;
 mod settling;
 mod socket;

@@ -8,6 +8,7 @@ use lapin::message::BasicReturnMessage;
 use lapin::types::ShortString;
 
 use super::headers::short;
+use super::link::Link;
 use super::properties;
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
@@ -74,9 +75,17 @@ impl Parcel {
         self.receipt.is_awaited()
     }
 
-    /// The server has it.
-    pub(super) fn confirm(self) {
-        self.receipt.confirm();
+    /// What the server has answered.
+    pub(super) fn answer(self, link: &Link, is_acked: bool) {
+        if self.was_returned {
+            let cause = self.unroutable();
+            self.fail(link.refused(&cause, false));
+        } else if is_acked {
+            self.receipt.confirm();
+        } else {
+            let cause = "the queue did not take the message (it is full, or has lost its majority)";
+            self.fail(link.refused(cause, true));
+        }
     }
 
     /// The server does not have it.
@@ -95,7 +104,7 @@ impl Parcel {
     }
 
     /// Why it has reached no queue, and what to do.
-    pub(super) fn unroutable(&self) -> String {
+    fn unroutable(&self) -> String {
         let (exchange, key) = (self.exchange.as_str(), self.routing_key.as_str());
         if exchange.is_empty() {
             return format!("there is no queue {key:?}; declare it first");

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
+use super::direct::{self, Wire};
 use super::headers::short;
 use super::link::{Fault, Link, Role, open_channel};
 use super::parcel::{Mandatory, Parcel};
@@ -16,13 +17,15 @@ use super::sender::{self, Shared};
 use super::topology::Declaration;
 use super::{aside, topology};
 use crate::broker::reconnect::wait_for;
+use crate::broker::spare::Spares;
 use crate::broker::topology::QueueSpec;
 use crate::broker::url::BrokerUrl;
-use crate::broker::{Aside, Publisher};
+use crate::broker::{Aside, Publisher, Underway, reconnect};
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::runtime;
 use crate::time::Deadline;
+use crate::wire::letter::Letter;
 use crate::wire::message::Outgoing;
 
 /// Messages between the callers and the connection. The publishing windows bound the bytes.
@@ -47,6 +50,8 @@ struct Office {
     generation: u32,
     shared: Arc<Shared>,
     inlet: Mutex<Option<mpsc::Sender<Parcel>>>,
+    /// For senders that wait.
+    spares: Arc<Spares<Wire>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -82,12 +87,15 @@ impl AmqpPublisher {
     }
 
     fn link(&self) -> Result<Link> {
-        let role = if self.confirms {
+        Link::new(&self.url, "celeriac publisher", self.role())
+    }
+
+    fn role(&self) -> Role {
+        if self.confirms {
             Role::Confirms
         } else {
             Role::Plain
-        };
-        Link::new(&self.url, "celeriac publisher", role)
+        }
     }
 
     fn office(&self) -> Result<Arc<Office>> {
@@ -120,8 +128,30 @@ impl AmqpPublisher {
             generation,
             shared,
             inlet: Mutex::new(Some(inlet)),
+            spares: Arc::default(),
             task,
         })
+    }
+
+    /// Encodes a message; tells the receipt when it cannot be sent.
+    fn parcel(
+        &self,
+        office: &Office,
+        message: &Outgoing,
+        receipt: Receipt,
+        deadline: Deadline,
+    ) -> Option<Parcel> {
+        if message.is_mandatory() && !self.confirms {
+            let cause = "mandatory=True needs confirms: without them nobody can say which message came back; \
+                         remove \"confirm_publish\": false";
+            receipt.fail(office.shared.link.refused(cause, false));
+            return None;
+        }
+        Parcel::new(
+            message,
+            receipt,
+            deadline.min(Deadline::after(self.confirm_timeout)),
+        )
     }
 
     /// Asks something over the connection.
@@ -136,7 +166,7 @@ impl AmqpPublisher {
     }
 }
 
-fn hand_over(inlet: &mpsc::Sender<Parcel>, parcel: Parcel) {
+pub(super) fn hand_over(inlet: &mpsc::Sender<Parcel>, parcel: Parcel) {
     let parcel = match inlet.try_send(parcel) {
         Ok(()) => return,
         Err(TrySendError::Full(parcel) | TrySendError::Closed(parcel)) => parcel,
@@ -156,8 +186,21 @@ fn hand_over(inlet: &mpsc::Sender<Parcel>, parcel: Parcel) {
     }
 }
 
+/// A message whose receipt is told already.
+struct Told;
+
+impl Underway for Told {
+    fn go_on(&mut self) -> bool {
+        true
+    }
+}
+
 impl Publisher for AmqpPublisher {
-    fn send(&self, message: Outgoing, _subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
+    fn post(&self, letter: Letter, _subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
+        let message = match letter.open() {
+            Ok(message) => message,
+            Err(error) => return receipt.fail(error),
+        };
         let office = match self.office() {
             Ok(office) => office,
             Err(error) => return receipt.fail(error),
@@ -165,14 +208,35 @@ impl Publisher for AmqpPublisher {
         let Some(inlet) = office.inlet.lock().clone() else {
             return receipt.fail(Error::Closed { what: "publisher" });
         };
-        if message.is_mandatory() && !self.confirms {
-            let cause = "mandatory=True needs confirms: without them nobody can say which message came back; \
-                         remove \"confirm_publish\": false";
-            return receipt.fail(office.shared.link.refused(cause, false));
-        }
-        let deadline = deadline.min(Deadline::after(self.confirm_timeout));
-        if let Some(parcel) = Parcel::new(&message, receipt, deadline) {
+        if let Some(parcel) = self.parcel(&office, &message, receipt, deadline) {
             hand_over(&inlet, parcel);
+        }
+    }
+
+    fn send_here(
+        &self,
+        letter: Letter,
+        receipt: Receipt,
+        deadline: Deadline,
+    ) -> Result<Box<dyn Underway>, (Letter, Receipt)> {
+        let Ok(office) = self.office() else {
+            return Err((letter, receipt));
+        };
+        let inlet = office.inlet.lock().clone();
+        let free = direct::take(&office.spares, &office.shared, self.role(), deadline);
+        let (Some(inlet), Some(free)) = (inlet, free) else {
+            return Err((letter, receipt));
+        };
+        let message = match letter.open() {
+            Ok(message) => message,
+            Err(error) => {
+                receipt.fail(error);
+                return Ok(Box::new(Told));
+            }
+        };
+        match self.parcel(&office, &message, receipt, deadline) {
+            Some(parcel) => Ok(Box::new(free.send(parcel, inlet))),
+            None => Ok(Box::new(Told)),
         }
     }
 
@@ -230,6 +294,12 @@ impl Publisher for AmqpPublisher {
         })
     }
 
+    fn drop_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64> {
+        self.ask("deleting what was set aside", deadline, async |shared| {
+            aside::drop_these(&shared.link, queue, tags).await
+        })
+    }
+
     fn carries_results_of(&self, _result_url: &str) -> bool {
         false
     }
@@ -245,14 +315,6 @@ impl Publisher for AmqpPublisher {
         }
         // The task ends when it has sent what is queued, or is told to when the time is over.
         drop(office.inlet.lock().take());
-        let ended = wait_for("closing a publisher", deadline, async {
-            while !office.task.is_finished() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            Ok(())
-        });
-        if ended.is_err() {
-            office.task.abort();
-        }
+        reconnect::end(&office.task, deadline);
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lapin::Confirmation;
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
+use lapin::{Channel, Confirmation};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -59,7 +59,8 @@ impl Shared {
         Ok(())
     }
 
-    fn missing(&self, serial: u64) -> Vec<QueueSpec> {
+    /// What is not declared over the channel with this number.
+    pub(super) fn missing(&self, serial: u64) -> Vec<QueueSpec> {
         let declared = self.declared.lock();
         declared
             .iter()
@@ -188,27 +189,11 @@ impl Sender {
     fn launch(&mut self, live: &Live, parcel: Parcel) {
         self.last_number += 1;
         let (number, bytes) = (self.last_number, parcel.bytes);
-        let channel = live.channel.clone();
-        let options = BasicPublishOptions {
-            mandatory: parcel.mandatory.unwrap_or_else(|| match self.shared.mandatory {
-                Mandatory::All => true,
-                Mandatory::Never => false,
-                Mandatory::ToQueues => parcel.exchange.as_str().is_empty(),
-            }),
-            ..BasicPublishOptions::default()
-        };
-        let (exchange, routing_key) = (parcel.exchange.clone(), parcel.routing_key.clone());
-        let (properties, body) = (parcel.properties.clone(), parcel.body.clone());
+        let published = publish(live.channel.clone(), &parcel, self.shared.mandatory);
         self.ledger.insert(number, parcel);
         self.flying_bytes += bytes;
         let mut flight: Flight = Box::pin(async move {
-            let sent = channel
-                .basic_publish(exchange, routing_key, options, &body, properties)
-                .await;
-            let (was_sent, answer) = match sent {
-                Ok(confirm) => (true, confirm.await),
-                Err(error) => (false, Err(error)),
-            };
+            let (was_sent, answer) = published.await;
             Landed {
                 number,
                 bytes,
@@ -364,16 +349,7 @@ impl Sender {
         let Some(parcel) = self.ledger.remove(&number) else {
             return;
         };
-        let link = &self.shared.link;
-        if parcel.was_returned {
-            let cause = parcel.unroutable();
-            parcel.fail(link.refused(&cause, false));
-        } else if is_acked {
-            parcel.confirm();
-        } else {
-            let cause = "the queue did not take the message (it is full, or has lost its majority)";
-            parcel.fail(link.refused(cause, true));
-        }
+        parcel.answer(&self.shared.link, is_acked);
     }
 
     /// The channel broke: everything in flight on it comes back, oldest first.
@@ -431,6 +407,33 @@ impl Sender {
             parcel.fail(error.clone());
         }
         innocent
+    }
+}
+
+/// Publishes a message and waits for its answer; whether the whole of it was written, too.
+pub(super) fn publish(
+    channel: Channel,
+    parcel: &Parcel,
+    mandatory: Mandatory,
+) -> impl Future<Output = (bool, lapin::Result<Confirmation>)> + Send + use<> {
+    let options = BasicPublishOptions {
+        mandatory: parcel.mandatory.unwrap_or_else(|| match mandatory {
+            Mandatory::All => true,
+            Mandatory::Never => false,
+            Mandatory::ToQueues => parcel.exchange.as_str().is_empty(),
+        }),
+        ..BasicPublishOptions::default()
+    };
+    let (exchange, routing_key) = (parcel.exchange.clone(), parcel.routing_key.clone());
+    let (properties, body) = (parcel.properties.clone(), parcel.body.clone());
+    async move {
+        let sent = channel
+            .basic_publish(exchange, routing_key, options, &body, properties)
+            .await;
+        match sent {
+            Ok(confirm) => (true, confirm.await),
+            Err(error) => (false, Err(error)),
+        }
     }
 }
 

@@ -9,11 +9,14 @@ use tokio::time::timeout;
 use super::aside;
 use super::consumer::AmqpConsumer;
 use super::custody::Held;
-use super::delayed;
 use super::link::Fault;
-use crate::broker::{AckToken, Settlement, Unsettled, Verdict};
+use super::losses;
+use crate::broker::{AckToken, History, Settlement, Unsettled, Verdict};
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+
+/// How many messages may be with the delay queues and not acked yet.
+const HANDED_OVER_AT_ONCE: usize = 32;
 
 /// A delivery for the delay queues: its tag, whole seconds, itself, its settlement.
 type Far = (u64, u64, Held, Settlement);
@@ -33,18 +36,22 @@ impl AmqpConsumer {
             };
             match &settlement.verdict {
                 Verdict::Ack => words.acks.push(tag),
-                Verdict::Requeue => drop(words.nacks.insert(tag, true)),
+                Verdict::RequeueLost if self.count_loss(&held, deadline).await => words.acks.push(tag),
+                Verdict::Requeue | Verdict::RequeueLost => drop(words.nacks.insert(tag, true)),
                 Verdict::Reject => drop(words.nacks.insert(tag, false)),
                 Verdict::Delay { until_unix_ms } => {
-                    match delayed::whole_seconds(*until_unix_ms, self.clock.unix_ms()) {
+                    match self.delayer.wait_s(*until_unix_ms, self.clock.unix_ms()) {
                         0 => drop(words.nacks.insert(tag, true)),
                         wait_s => far.push((tag, wait_s, held, settlement)),
                     }
                 }
-                Verdict::SetAside(reason) => match self.set_aside(&held, reason, deadline).await {
+                Verdict::SetAside(reason) | Verdict::SetAsideLost(reason) => match self
+                    .set_aside(&held, reason, settlement.verdict.is_loss(), deadline)
+                    .await
+                {
                     Ok(()) => words.acks.push(tag),
                     Err(error) => {
-                        self.custody.lock().give_back(tag, held);
+                        self.custody.lock().enter(tag, held);
                         trouble = Some(error);
                         left.push(settlement);
                     }
@@ -55,7 +62,7 @@ impl AmqpConsumer {
             match done {
                 Ok(()) => words.acks.push(tag),
                 Err(error) => {
-                    self.custody.lock().give_back(tag, held);
+                    self.custody.lock().enter(tag, held);
                     trouble = Some(error);
                     left.push(settlement);
                 }
@@ -75,9 +82,14 @@ impl AmqpConsumer {
         custody.take(tag).map(|held| (tag, held))
     }
 
-    async fn set_aside(&self, held: &Held, reason: &str, deadline: Deadline) -> Result<()> {
+    async fn set_aside(&self, held: &Held, reason: &str, is_loss: bool, deadline: Deadline) -> Result<()> {
         let wait = deadline.left();
-        timeout(wait, aside::put(&self.aside, held, reason))
+        let history = History {
+            at_unix_ms: self.clock.unix_ms(),
+            worker: self.node.clone(),
+            losses: held.losses.saturating_add(u32::from(is_loss)),
+        };
+        timeout(wait, aside::put(&self.aside, held, reason, &history))
             .await
             .unwrap_or_else(|_| {
                 Err(Error::TimedOut {
@@ -85,6 +97,19 @@ impl AmqpConsumer {
                     waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 })
             })
+    }
+
+    /// Publishes a message again with one loss more; `false` where that cannot be done: then it goes
+    /// back uncounted.
+    async fn count_loss(&self, held: &Held, deadline: Deadline) -> bool {
+        let again = timeout(deadline.left(), losses::publish_again(&self.aside, held)).await;
+        let cause = match again {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the server did not answer in time".to_owned(),
+        };
+        tracing::warn!(queue = %held.queue, cause, "a lost task goes back without being counted");
+        false
     }
 
     /// Publishes to the delay queues. Nothing is acked before it is confirmed there: who dies in
@@ -157,7 +182,21 @@ impl AmqpConsumer {
 
     /// Carries a batch out; what comes back could not be set aside before `deadline`.
     pub(super) async fn settle_until(&self, batch: Vec<Settlement>, deadline: Deadline) -> Option<Unsettled> {
-        let (words, unsettled) = self.plan(batch, deadline).await;
+        let mut unsettled: Option<Unsettled> = None;
+        for part in parts(batch) {
+            let Some(mut more) = self.settle_part(part, deadline).await else {
+                continue;
+            };
+            if let Some(before) = unsettled {
+                more.batch.splice(0..0, before.batch);
+            }
+            unsettled = Some(more);
+        }
+        unsettled
+    }
+
+    async fn settle_part(&self, part: Vec<Settlement>, deadline: Deadline) -> Option<Unsettled> {
+        let (words, unsettled) = self.plan(part, deadline).await;
         let count = words.count();
         match timeout(deadline.left(), self.say(words)).await {
             Ok(Ok(())) => {}
@@ -170,6 +209,19 @@ impl AmqpConsumer {
         }
         unsettled
     }
+}
+
+/// What is settled together: all that is not handed over, then few at a time of what is. Whoever
+/// dies between confirm and ack doubles no more than that.
+fn parts(batch: Vec<Settlement>) -> Vec<Vec<Settlement>> {
+    let is_far = |settlement: &Settlement| matches!(settlement.verdict, Verdict::Delay { .. });
+    let (mut far, near): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_far);
+    let mut parts = vec![near];
+    while !far.is_empty() {
+        let later = far.split_off(far.len().min(HANDED_OVER_AT_ONCE));
+        parts.push(std::mem::replace(&mut far, later));
+    }
+    parts
 }
 
 /// What the server is to be told: tags to ack, ascending; tags to nack, and whether they go back.

@@ -56,9 +56,6 @@ impl Declaration {
     /// As [`Declaration::of`].
     pub(super) fn of_mailbox(spec: &MailboxSpec) -> Result<Self> {
         let mut declaration = Self::of(&spec.queue)?;
-        for binding in &mut declaration.bindings {
-            binding.options.durable = false;
-        }
         declaration.options.exclusive = spec.is_exclusive;
         Ok(declaration)
     }

@@ -4,7 +4,6 @@
 //! is made up for by further consumers of the same queue, which end when they are not needed.
 
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
 
 use super::consumer::{AmqpConsumer, Stream};
 use super::headers::short;
@@ -14,6 +13,12 @@ use super::link::{Fault, Live};
 const GROWTH: usize = 4;
 
 impl AmqpConsumer {
+    /// For each consumer that follows on the channel; RabbitMQ 4 knows no other way.
+    pub(super) async fn set_qos(&self, live: &Live) -> Result<(), Fault> {
+        let options = BasicQosOptions { global: false };
+        Ok(live.channel.basic_qos(self.prefetch, options).await?)
+    }
+
     /// Sees to it that the server may push `room` messages of each queue beside what is held.
     ///
     /// Without etas the prefetch is what is held and the room, so that nothing is to be done.
@@ -59,7 +64,7 @@ impl AmqpConsumer {
             name,
             "".into(),
             BasicConsumeOptions::default(),
-            FieldTable::default(),
+            self.patience.arguments(queue),
         );
         let consumer = begun.await?;
         self.turn.lock().streams.push(Stream {

@@ -1,5 +1,6 @@
 //! Opens a connection to a server: TCP, TLS or a Unix socket, the same for every broker and store.
 
+mod plain;
 mod refusal;
 mod tls;
 mod verifier;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 
+pub(crate) use plain::BlockingWire;
 use refusal::late_refusal;
 pub(crate) use tls::Tls;
 
@@ -91,6 +93,23 @@ impl Address {
         format!("no answer within {} s{hint}", within.as_secs_f64())
     }
 
+    /// Opens a connection for a thread of its own to wait on; `None` where that is not possible.
+    pub(crate) async fn open_plain(&self) -> Option<Box<dyn BlockingWire>> {
+        match self {
+            Self::Tcp(host, port, None) => {
+                let tcp = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+                tcp.set_nodelay(true).ok()?;
+                Some(Box::new(tcp.into_std().ok()?))
+            }
+            #[cfg(unix)]
+            Self::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await.ok()?;
+                Some(Box::new(stream.into_std().ok()?))
+            }
+            _ => None,
+        }
+    }
+
     async fn open_unbounded(&self) -> Result<Box<dyn Wire>, NotOpen> {
         match self {
             Self::Tcp(host, port, tls) => {
@@ -109,9 +128,15 @@ impl Address {
     /// Why a server has hung up instead of greeting. `secure` is how to ask for TLS.
     pub(crate) fn hung_up(&self, cause: &str, secure: &str) -> NotOpen {
         match self {
-            Self::Tcp(_, _, Some(_)) => {
-                late_refusal(cause).unwrap_or_else(|| NotOpen::Lost(cause.to_owned()))
-            }
+            Self::Tcp(_, _, Some(tls)) => late_refusal(cause).unwrap_or_else(|| {
+                // A reset may overtake the alert that says so.
+                let hint = if tls.has_identity() {
+                    ""
+                } else {
+                    "; if the server asks for a client certificate, give ssl_certfile and ssl_keyfile"
+                };
+                NotOpen::Lost(format!("{cause}{hint}"))
+            }),
             Self::Tcp(..) => NotOpen::Lost(format!(
                 "{cause}; if the server speaks TLS on this port, ask for it ({secure})"
             )),

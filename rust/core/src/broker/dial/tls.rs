@@ -35,6 +35,11 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
+    /// Whether the client has a certificate to show.
+    pub(super) fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
     /// Reads the options; `None` when none of them asks for TLS and the scheme does not either.
     ///
     /// # Errors

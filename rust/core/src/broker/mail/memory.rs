@@ -67,6 +67,10 @@ impl Mailbox for MemoryMailbox {
         }
     }
 
+    fn announce(&self, mail: Mail) {
+        self.post(mail);
+    }
+
     fn close(&self, _deadline: Deadline) {
         let mut open = OPEN.get_or_init(Mutex::default).lock();
         open.retain(|listed| !listed.tray.ptr_eq(&Arc::downgrade(&self.tray)));

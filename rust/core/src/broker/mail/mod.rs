@@ -1,16 +1,18 @@
 //! Mailboxes: a private queue of one process, for what is not work.
 //!
 //! A worker's mailbox hears a fanout exchange (orders to all workers), a client's holds the answers
-//! to one question. Letters are small, transient, and nobody acknowledges them; what arrives lies
+//! to one question, a monitor's hears the exchange of events. Letters are small, transient, and nobody acknowledges them; what arrives lies
 //! in a bounded [`Tray`] until somebody takes it. A mailbox that lost its server listens again by
 //! itself; what was sent meanwhile is gone, as it is with kombu.
 
 pub(super) mod memory;
+mod outbox;
 mod remote;
 mod tray;
 
 use std::sync::Arc;
 
+pub(super) use outbox::Outbox;
 pub(super) use remote::{Begun, Correspondent, Remote};
 pub use tray::Tray;
 
@@ -24,19 +26,22 @@ use crate::wire::message::{Outgoing, Target};
 /// Which letters a mailbox gets.
 #[derive(Clone, Debug)]
 pub struct MailboxSpec {
-    /// Its queue, exchange (fanout or direct, never durable) and routing key.
+    /// Its queue, exchange and routing key.
     pub queue: QueueSpec,
     /// Whether no other connection may use the queue (`RabbitMQ`).
     pub is_exclusive: bool,
 }
 
-/// A letter and the type of the exchange it goes to, which may have to be declared.
+/// A letter and the exchange it goes to, which may have to be declared.
 #[derive(Clone, Debug)]
 pub struct Mail {
     /// What, and whither.
     pub outgoing: Outgoing,
     /// Type of the exchange.
     pub exchange_type: ExchangeType,
+    /// Whether the exchange survives a restart of the server (`RabbitMQ`): that of events does,
+    /// those of remote control do not.
+    pub is_durable: bool,
 }
 
 /// A private queue, and a way to send letters to others'. Safe for many threads.
@@ -56,7 +61,11 @@ pub trait Mailbox: Send + Sync + std::fmt::Debug + 'static {
     /// Sends a letter without waiting; a failure is logged.
     fn post(&self, mail: Mail);
 
-    /// Sends what was posted, listens no more and removes the queue.
+    /// Sends a letter behind those announced before, without waiting, without a confirm. What finds
+    /// no room is dropped and counted.
+    fn announce(&self, mail: Mail);
+
+    /// Sends what was posted and announced, listens no more and removes the queue.
     fn close(&self, deadline: Deadline);
 }
 

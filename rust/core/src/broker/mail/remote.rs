@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Mail, Mailbox};
+use super::{Mail, Mailbox, Outbox};
 use crate::broker::reconnect::{Backoff, wait_for};
 use crate::error::{Error, Remedy, Result};
 use crate::runtime;
@@ -26,6 +26,9 @@ pub(in crate::broker) trait Correspondent: Send + Sync + std::fmt::Debug + 'stat
 
     /// Sends one letter.
     fn send(&self, mail: &Mail) -> impl Future<Output = Result<()>> + Send;
+
+    /// Sends letters in their order, without waiting for confirms.
+    fn announce(&self, mails: &[Mail]) -> impl Future<Output = Result<()>> + Send;
 
     /// Removes what was made on the server, and says goodbye.
     fn leave(&self) -> impl Future<Output = ()> + Send;
@@ -62,6 +65,7 @@ pub(in crate::broker) struct Remote<C> {
     correspondent: Arc<C>,
     listening: Mutex<Option<Listening>>,
     posted: Arc<Semaphore>,
+    outbox: Mutex<Option<Outbox>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +80,16 @@ impl<C: Correspondent> Remote<C> {
             correspondent: Arc::new(correspondent),
             listening: Mutex::default(),
             posted: Arc::new(Semaphore::new(usize::from(MAX_POSTED))),
+            outbox: Mutex::default(),
         }
+    }
+
+    fn start_outbox(&self) -> Result<Outbox> {
+        let correspondent = Arc::clone(&self.correspondent);
+        Outbox::start(move |mails| {
+            let correspondent = Arc::clone(&correspondent);
+            async move { correspondent.announce(&mails).await }
+        })
     }
 
     fn state(&self) -> Result<watch::Receiver<State>> {
@@ -156,13 +169,21 @@ impl<C: Correspondent> Mailbox for Remote<C> {
         });
     }
 
+    fn announce(&self, mail: Mail) {
+        Outbox::put_in(&self.outbox, mail, || self.start_outbox());
+    }
+
     fn close(&self, deadline: Deadline) {
         let listening = self.listening.lock().take();
+        let outbox = self.outbox.lock().take();
         let closed = wait_for("closing a mailbox", deadline, async {
             // All of them together: nothing is on its way any more.
             let Ok(_all) = self.posted.acquire_many(u32::from(MAX_POSTED)).await else {
                 return Ok(());
             };
+            if let Some(outbox) = outbox {
+                outbox.close().await;
+            }
             if let Some(listening) = &listening {
                 listening.task.abort();
             }

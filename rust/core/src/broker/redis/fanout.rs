@@ -27,6 +27,8 @@ pub(super) struct Heard {
     pub(super) queue: String,
     pub(super) raw: Bytes,
     pub(super) was_delivered: bool,
+    /// How often the process that executed it died.
+    pub(super) losses: u32,
 }
 
 /// The subscriptions of one consumer.
@@ -124,9 +126,15 @@ impl Ear {
                 queue: queue.clone(),
                 raw: raw.clone(),
                 was_delivered: false,
+                losses: 0,
             });
         }
         !queues.is_empty()
+    }
+
+    /// Whether messages wait to be handed out.
+    pub(super) fn has_news(&self) -> bool {
+        !self.0.lock().heard.is_empty()
     }
 
     /// Hands out at most `room` messages, each with its tag.
@@ -156,12 +164,13 @@ impl Ear {
         match verdict {
             // A delay is refused before.
             Verdict::Ack | Verdict::Reject | Verdict::Delay { .. } => {}
-            Verdict::Requeue => {
+            Verdict::Requeue | Verdict::RequeueLost => {
                 heard.was_delivered = true;
+                heard.losses += u32::from(verdict.is_loss());
                 state.bytes += heard.raw.len();
                 state.heard.push_front(heard);
             }
-            Verdict::SetAside(reason) => {
+            Verdict::SetAside(reason) | Verdict::SetAsideLost(reason) => {
                 // Every consumer has a copy, and the queue ends with it: there is no way back.
                 tracing::error!(queue = %heard.queue, %reason, "a broadcast message is dropped");
             }

@@ -24,6 +24,9 @@ use crate::wire::redis_keys;
 pub(crate) const MAX_OPEN: usize = 10_000;
 /// Channels in one pipeline of (un)subscriptions.
 const BATCH: usize = 256;
+/// How long a channel that nobody waits for any more is kept, so that many are left at once: a round
+/// trip for each would take as long as the publish that has subscribed to it.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often the minding task looks whether it is still needed.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
@@ -315,10 +318,12 @@ async fn mind(hub: Weak<Hub>) {
         } else {
             backoff.wait()
         };
-        let _timed_out = tokio::time::timeout(pause, desk.changed.notified())
-            .await
-            .is_err();
+        let waited = tokio::time::timeout(pause, desk.changed.notified()).await;
+        let gathers = waited.is_ok() && !desk.state.lock().is_broken;
         drop(desk);
+        if gathers {
+            tokio::time::sleep(GATHER).await;
+        }
         let Some(hub) = hub.upgrade() else {
             return;
         };

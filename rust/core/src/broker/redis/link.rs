@@ -1,22 +1,26 @@
 //! Connections to Redis: how they are opened, what their errors mean, when to try again.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
-    ServerErrorKind,
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
+    RedisError, ServerErrorKind,
 };
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::sentinel::Sentinels;
-use crate::broker::dial::{Address, Tls};
-pub(crate) use crate::broker::reconnect::{Backoff, wait_for};
+use crate::broker::dial::{Address, BlockingWire, Tls};
+pub(crate) use crate::broker::reconnect::{Backoff, until, wait_for};
 use crate::broker::rotation::Rotation;
 use crate::broker::url::{BrokerUrl, Server};
 use crate::error::{Error, Result};
+use crate::runtime::{self, Local};
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a connection that is under suspicion may take to prove itself.
@@ -25,6 +29,9 @@ const PROOF_WITHIN: Duration = Duration::from_secs(2);
 const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pipelines that wait for the socket. Ours are bounded before they come here.
 const PIPELINES_BUFFERED: usize = 1_024;
+
+/// How many connections this process has dialed: no two have the same number, over whichever link.
+static DIALED: AtomicU64 = AtomicU64::new(0);
 
 /// What a connection says without being asked, with the connection's number.
 pub(crate) type OnPush = Arc<dyn Fn(u64, &PushInfo) + Send + Sync>;
@@ -40,6 +47,10 @@ pub(crate) struct Link {
     on_push: Option<OnPush>,
     /// Whether keys read over this connection ring when they change.
     tracks: bool,
+    /// Where the thread that waits for an answer reads it by itself.
+    local: Option<Local>,
+    /// Read by the process's I/O thread all the same.
+    is_shared: AtomicBool,
     state: Mutex<State>,
     dialing: tokio::sync::Mutex<()>,
 }
@@ -60,7 +71,6 @@ enum Route {
 #[derive(Default)]
 struct State {
     current: Option<Live>,
-    dialed: u64,
 }
 
 /// An open connection and its number.
@@ -115,9 +125,43 @@ impl Link {
                 .unwrap_or(DEFAULT_RESPONSE_TIMEOUT),
             on_push,
             tracks,
+            local: None,
+            is_shared: AtomicBool::new(false),
             state: Mutex::default(),
             dialing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The same, but read by the thread that waits in [`Link::block_on`], and only while it does.
+    pub(super) fn read_by_who_waits(self) -> Self {
+        let local = Some(Local::default());
+        Self { local, ..self }
+    }
+
+    /// Has the I/O thread read from now on, also while nobody waits.
+    pub(super) fn share(&self) {
+        if !self.is_shared.swap(true, Ordering::SeqCst) {
+            self.state.lock().current = None;
+        }
+    }
+
+    /// Waits for what is asked over this connection, on a thread that is not the runtime's.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.local {
+            Some(local) => local.block_on(work)?,
+            None => runtime::handle()?.block_on(work),
+        }
+    }
+
+    /// Whose reader its connections get, whoever asks for them.
+    fn home(&self) -> Result<Handle> {
+        match &self.local {
+            Some(local) if !self.is_shared.load(Ordering::SeqCst) => local.handle(),
+            _ => runtime::handle(),
+        }
     }
 
     /// The open connection, if there is one. What goes to a server that others have left is none.
@@ -143,14 +187,17 @@ impl Link {
         if let Some(live) = self.current() {
             return Ok(live);
         }
+        let home = self.home()?;
         let mut round = self.rotation.round();
         while let Some(server) = round.next() {
-            let serial = {
-                let mut state = self.state.lock();
-                state.dialed += 1;
-                state.dialed
-            };
-            let dialed = timeout(self.patience(server), self.dial(server, serial)).await;
+            let serial = DIALED.fetch_add(1, Ordering::Relaxed) + 1;
+            // Rare, and large: whoever waits for a connection is not to be as large.
+            let mut dial = Box::pin(self.dial(server, serial));
+            let at_home = poll_fn(|context| {
+                let _here = home.enter();
+                dial.as_mut().poll(context)
+            });
+            let dialed = timeout(self.patience(server), at_home).await;
             match dialed.unwrap_or_else(|_| Err(self.no_answer(server))) {
                 Ok(live) => {
                     self.state.lock().current = Some(live.clone());
@@ -160,6 +207,29 @@ impl Link {
             }
         }
         Err(round.error(&self.redacted))
+    }
+
+    /// The number of the open connection, if there is one.
+    pub(super) fn current_serial(&self) -> Option<u64> {
+        self.current().map(|live| live.serial)
+    }
+
+    /// How long the server may take to answer.
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// A blocking connection to the only server, and what is to be said first, each answered by `OK`.
+    /// `None`: it could not be opened, or this is a server that is found or spoken with in another way.
+    pub(super) async fn open_plain(&self) -> Option<(Box<dyn BlockingWire>, Vec<Cmd>)> {
+        let [way] = &self.ways[..] else {
+            return None;
+        };
+        let Route::Server(address) = &way.route else {
+            return None;
+        };
+        let opened = timeout(self.connect_timeout, address.open_plain()).await;
+        Some((opened.ok()??, way.greeting()))
     }
 
     /// How long one try may take, the greeting included.
@@ -304,6 +374,22 @@ impl Way {
             settings: settings(server),
             redacted: server.redacted.clone(),
         })
+    }
+
+    /// Who we are and in which database, as commands.
+    fn greeting(&self) -> Vec<Cmd> {
+        let mut greeting = Vec::new();
+        if let Some(password) = self.settings.password() {
+            let mut auth = redis::cmd("AUTH");
+            auth.arg(self.settings.username()).arg(password);
+            greeting.push(auth);
+        }
+        if self.settings.db() != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(self.settings.db());
+            greeting.push(select);
+        }
+        greeting
     }
 
     fn disconnected(&self, cause: &str) -> Error {

@@ -16,6 +16,7 @@ use crate::broker::url::BrokerUrl;
 use crate::error::{Error, Result};
 use crate::time::{Clock, SystemClock};
 use crate::wire::envelope;
+use crate::wire::message::Target;
 
 /// How often a subscription's connection is asked whether it lives: one that died without a word
 /// is noticed by nothing else.
@@ -55,14 +56,29 @@ impl RedisCorrespondent {
         })
     }
 
-    fn channel(&self, exchange: &str) -> String {
-        self.names.fanout_channel(exchange, "")
+    fn channel(&self, target: &Target) -> String {
+        self.names.fanout_channel(&target.exchange, &target.routing_key)
+    }
+
+    /// `SUBSCRIBE` or its opposite, with what is listened to; a key stands for many channels.
+    fn subscription(&self, opposite: &str) -> redis::Cmd {
+        let queue = &self.spec.queue;
+        let (pattern, channel) = if queue.routing_key.is_empty() {
+            ("", self.names.fanout_channel(&queue.exchange, ""))
+        } else {
+            (
+                "P",
+                self.names.fanout_pattern(&queue.exchange, &queue.routing_key),
+            )
+        };
+        let mut command = redis::cmd(&format!("{pattern}{opposite}SUBSCRIBE"));
+        command.arg(channel);
+        command
     }
 
     async fn hear_fanout(&self, begun: &Begun) -> Result<()> {
         let mut live = self.link.live().await?;
-        let channel = self.channel(&self.spec.queue.exchange);
-        self.ask(&mut live, redis::cmd("SUBSCRIBE").arg(channel)).await?;
+        self.ask(&mut live, &self.subscription("")).await?;
         begun.now();
         loop {
             // What is true of an older connection changes nothing here.
@@ -106,7 +122,7 @@ impl RedisCorrespondent {
         let raw = envelope::encode(&mail.outgoing);
         if mail.exchange_type == ExchangeType::Fanout {
             let mut publish = redis::cmd("PUBLISH");
-            publish.arg(self.channel(&target.exchange)).arg(raw);
+            publish.arg(self.channel(target)).arg(raw);
             return self.ask(&mut live, &publish).await;
         }
         let table = routing::table(&mut live.connection, &self.names, &target.exchange).await;
@@ -144,12 +160,22 @@ impl Correspondent for RedisCorrespondent {
         sent
     }
 
+    async fn announce(&self, mails: &[Mail]) -> Result<()> {
+        let mut live = self.link.live().await?;
+        let mut pipe = redis::pipe();
+        for mail in mails {
+            let publish = pipe.cmd("PUBLISH").arg(self.channel(&mail.outgoing.target));
+            publish.arg(envelope::encode(&mail.outgoing)).ignore();
+        }
+        let sent: Result<(), RedisError> = pipe.query_async(&mut live.connection).await;
+        sent.map_err(|error| self.link.failed(live.serial, &error))
+    }
+
     async fn leave(&self) {
         let queue = &self.spec.queue;
         if queue.exchange_type == ExchangeType::Fanout {
             if let Some(mut live) = self.link.current() {
-                let mut unsubscribe = redis::cmd("UNSUBSCRIBE");
-                unsubscribe.arg(self.channel(&queue.exchange));
+                let unsubscribe = self.subscription("UN");
                 if let Err(error) = self.ask(&mut live, &unsubscribe).await {
                     tracing::debug!(%error, "the subscription ends with its connection");
                 }
@@ -174,8 +200,8 @@ impl Correspondent for RedisCorrespondent {
 fn hear(tray: &Tray, lost: &Notify, push: &PushInfo) {
     if is_goodbye(push) {
         lost.notify_one();
-    } else if push.kind == PushKind::Message
-        && let [Value::BulkString(_), Value::BulkString(raw)] = &push.data[..]
+    } else if matches!(push.kind, PushKind::Message | PushKind::PMessage)
+        && let [.., Value::BulkString(_), Value::BulkString(raw)] = &push.data[..]
     {
         take_in(tray, raw);
     }

@@ -26,6 +26,14 @@ pub(crate) struct Names {
     pub(crate) unacked_mutex: String,
     /// Sorted set: owner → milliseconds at which its leases end.
     pub(crate) owners: String,
+    /// Set: the owners whose channel has a subscriber as long as their process lives.
+    pub(crate) subscribed: String,
+    /// The owner that looks at those channels for all.
+    pub(crate) looker: String,
+    /// In front of an owner's id in the name of its channel.
+    pub(crate) alive_prefix: String,
+    /// Hash: delivery tag → how often who held the message died.
+    pub(crate) losses: String,
     /// How long Celery waits for an ack.
     pub(crate) visibility_timeout: Duration,
     /// How long our own leases last without renewal.
@@ -77,6 +85,11 @@ impl Names {
             has_fanout_patterns: options.flag("fanout_patterns")?.unwrap_or(true),
             steps,
             owners: format!("{unacked}_owners"),
+            subscribed: format!("{unacked}_subscribed"),
+            looker: format!("{unacked}_looker"),
+            // Channels are the server's, keys are the database's.
+            alive_prefix: format!("{prefix}/{}.celeriac.alive.", url.db()),
+            losses: format!("{unacked}_losses"),
             unacked,
             unacked_index: key("unacked_index_key", redis_keys::UNACKED_INDEX)?,
             unacked_mutex: key("unacked_mutex_key", redis_keys::UNACKED_MUTEX)?,
@@ -178,6 +191,22 @@ impl Names {
     /// What stands in front of a queue in the name of its sorted set.
     pub(crate) fn delayed_prefix(&self) -> String {
         format!("{}_delayed.", self.unacked)
+    }
+
+    /// The sorted set of the owners that a new message of a queue wakes: owner → microseconds until
+    /// which it counts.
+    pub(crate) fn armed(&self, queue: &str) -> String {
+        format!("{}_armed.{queue}", self.unacked)
+    }
+
+    /// The same of the idle owners that it does not wake, in milliseconds.
+    pub(crate) fn idle(&self, queue: &str) -> String {
+        format!("{}_idle.{queue}", self.unacked)
+    }
+
+    /// What stands in front of an owner's id in the key whose change wakes it.
+    pub(crate) fn wake_prefix(&self) -> String {
+        format!("{}_wake.", self.unacked)
     }
 
     /// The stream of what was set aside from a queue.

@@ -2,30 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::RedisResult;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
+use super::direct::{self, Wire};
 use super::hub::{Hub, prefix_of};
+use super::inlet::Inlet;
 use super::link::{Link, OnPush, wait_for};
 use super::names::Names;
+use super::parcel::Parcel;
 use super::script;
-use super::sender::{self, Parcel, Shared};
+use super::sender::{self, Shared};
+use crate::broker::spare::Spares;
 use crate::broker::topology::QueueSpec;
 use crate::broker::url::{BrokerUrl, Scheme};
-use crate::broker::{Aside, Publisher};
+use crate::broker::{Aside, History, Publisher, Underway, reconnect};
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::runtime;
 use crate::time::Deadline;
 use crate::wire::envelope;
-use crate::wire::message::{Outgoing, Target};
-
-/// Messages between the callers and the connection. The publishing windows bound the bytes.
-const MAX_QUEUED: usize = 4_096;
+use crate::wire::letter::Letter;
+use crate::wire::message::Target;
 
 /// The publisher of one URL.
 #[derive(Debug)]
@@ -42,7 +41,9 @@ pub(super) struct RedisPublisher {
 struct Office {
     generation: u32,
     shared: Arc<Shared>,
-    inlet: Mutex<Option<mpsc::Sender<Parcel>>>,
+    inlet: Arc<Inlet>,
+    /// For senders that wait.
+    spares: Arc<Spares<Wire>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -92,12 +93,13 @@ impl RedisPublisher {
             hub,
             declared: Mutex::default(),
         });
-        let (inlet, outlet) = mpsc::channel(MAX_QUEUED);
-        let task = runtime::handle()?.spawn(sender::run(Arc::clone(&shared), outlet));
+        let inlet = Arc::<Inlet>::default();
+        let task = runtime::handle()?.spawn(sender::run(Arc::clone(&shared), Arc::clone(&inlet)));
         Ok(Office {
             generation,
             shared,
-            inlet: Mutex::new(Some(inlet)),
+            inlet,
+            spares: Arc::default(),
             task,
         })
     }
@@ -119,38 +121,61 @@ impl RedisPublisher {
     }
 }
 
-fn hand_over(inlet: &mpsc::Sender<Parcel>, parcel: Parcel) {
-    let parcel = match inlet.try_send(parcel) {
-        Ok(()) => return,
-        Err(TrySendError::Full(parcel) | TrySendError::Closed(parcel)) => parcel,
-    };
-    let deadline = parcel.deadline;
-    let wait = deadline.left();
-    let sent = match runtime::handle() {
-        Ok(handle) => handle.block_on(inlet.send_timeout(parcel, wait)),
-        Err(error) => return parcel.receipt.fail(error),
-    };
-    match sent {
-        Ok(()) => {}
-        Err(SendTimeoutError::Timeout(parcel)) => parcel.receipt.fail(Error::TimedOut {
-            what: "a full publishing queue",
-            waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        }),
-        Err(SendTimeoutError::Closed(parcel)) => parcel.receipt.fail(Error::Closed { what: "publisher" }),
-    }
-}
-
 impl Publisher for RedisPublisher {
-    fn send(&self, message: Outgoing, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
-        let office = match self.office() {
-            Ok(office) => office,
-            Err(error) => return receipt.fail(error),
+    fn post(&self, letter: Letter, subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
+        match self.office() {
+            Ok(office) => office
+                .inlet
+                .push(Parcel::new(letter, subscribe_to, receipt, deadline)),
+            Err(error) => receipt.fail(error),
+        }
+    }
+
+    fn try_post(
+        &self,
+        letter: Letter,
+        receipt: Receipt,
+        deadline: Deadline,
+    ) -> Result<(), (Letter, Receipt)> {
+        match self.office() {
+            Ok(office) => office
+                .inlet
+                .try_push(Parcel::new(letter, None, receipt, deadline))
+                .map_err(|parcel| (Letter::Sealed(parcel.letter), parcel.receipt)),
+            Err(error) => {
+                receipt.fail(error);
+                Ok(())
+            }
+        }
+    }
+
+    fn send_here(
+        &self,
+        letter: Letter,
+        receipt: Receipt,
+        deadline: Deadline,
+    ) -> Result<Box<dyn Underway>, (Letter, Receipt)> {
+        let Ok(office) = self.office() else {
+            return Err((letter, receipt));
         };
-        let Some(inlet) = office.inlet.lock().clone() else {
-            return receipt.fail(Error::Closed { what: "publisher" });
+        let parcel = Parcel::new(letter, None, receipt, deadline);
+        let target = &parcel.letter.target;
+        let list = target
+            .exchange
+            .is_empty()
+            .then(|| self.names.list(&target.routing_key, parcel.letter.priority));
+        let sent = match list {
+            Some(list) => direct::send(&office.spares, &office.shared, &office.inlet, &list, parcel),
+            None => Err(parcel),
         };
-        let parcel = Parcel::new(message, subscribe_to, receipt, deadline);
-        hand_over(&inlet, parcel);
+        match sent {
+            Ok(sending) => Ok(Box::new(sending)),
+            Err(parcel) => Err((Letter::Sealed(parcel.letter), parcel.receipt)),
+        }
+    }
+
+    fn carries_envelopes(&self) -> bool {
+        true
     }
 
     fn declare(&self, queue: &QueueSpec, deadline: Deadline) -> Result<()> {
@@ -226,6 +251,17 @@ impl Publisher for RedisPublisher {
         Ok(restored)
     }
 
+    fn drop_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64> {
+        let tags: Vec<&String> = tags.iter().filter(|tag| is_entry_id(tag)).collect();
+        if tags.is_empty() {
+            return Ok(0);
+        }
+        let mut pipe = redis::pipe();
+        pipe.cmd("XDEL").arg(self.names.aside(queue)).arg(tags);
+        let (dropped,): (u64,) = self.ask("deleting what was set aside", &pipe, deadline)?;
+        Ok(dropped)
+    }
+
     fn carries_results_of(&self, result_url: &str) -> bool {
         let Ok(url) = BrokerUrl::parse(result_url, Vec::new()) else {
             return false;
@@ -253,16 +289,8 @@ impl Publisher for RedisPublisher {
             return;
         }
         // The task ends when it has sent what is queued, or is told to when the time is over.
-        drop(office.inlet.lock().take());
-        let ended = wait_for("closing a publisher", deadline, async {
-            while !office.task.is_finished() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            Ok(())
-        });
-        if ended.is_err() {
-            office.task.abort();
-        }
+        office.inlet.close();
+        reconnect::end(&office.task, deadline);
     }
 }
 
@@ -286,9 +314,16 @@ fn aside((tag, fields): Entry) -> Aside {
         Ok(read) => (Ok(read.message), read.target),
         Err(error) => (Err(error), Target::default()),
     };
+    let text = |name| String::from_utf8_lossy(field(&fields, name)).into_owned();
+    let at_unix_ms = tag.split_once('-').and_then(|(ms, _)| ms.parse().ok());
     Aside {
+        reason: text(b"reason"),
+        history: History {
+            at_unix_ms: at_unix_ms.unwrap_or_default(),
+            worker: text(b"worker"),
+            losses: text(b"losses").parse().unwrap_or_default(),
+        },
         tag,
-        reason: String::from_utf8_lossy(field(&fields, b"reason")).into_owned(),
         message,
         target,
     }

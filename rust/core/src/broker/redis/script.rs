@@ -13,6 +13,8 @@ macro_rules! scripts {
 scripts! {
     /// From the lists into the record of what is in flight.
     RESERVE = "reserve.lua";
+    /// Who waits for messages waits no more.
+    DISARM = "disarm.lua";
     /// Results are stored, then leases end.
     SETTLE = "settle.lua";
     /// Leased messages go to the delayed store.
@@ -21,6 +23,8 @@ scripts! {
     PUT = "put.lua";
     /// An owner says that it lives.
     RENEW = "renew.lua";
+    /// Owners whose process has ended are found.
+    LOOK = "look.lua";
     /// A page of what an owner holds is still held.
     EXTEND = "extend.lua";
     /// The leases of owners that do not live any more change hands.

@@ -10,18 +10,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::aio::ConnectionLike;
 use redis::{RedisError, Value};
-use tokio::sync::mpsc;
 
+use super::cargo::{Cargo, Manifest, Place, Places};
 use super::hub::Hub;
+use super::inlet::Inlet;
 use super::link::{Backoff, Link, Live, is_lost, is_of_replica};
 use super::names::Names;
+use super::parcel::Parcel;
 use super::routing::{self, Exchanges, Table};
 use crate::broker::topology::QueueSpec;
 use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::time::{Deadline, SystemClock};
-use crate::wire::envelope;
-use crate::wire::message::{Outgoing, Target};
+use crate::wire::letter::Sealed;
+use crate::wire::message::Target;
 
 /// Messages in one pipeline.
 const MAX_BATCH: usize = 256;
@@ -29,68 +31,11 @@ const MAX_BATCH: usize = 256;
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Pipelines that wait for their answers.
 const MAX_FLIGHTS: usize = 4;
+/// While one is on its way, only so many messages, or one that somebody waits for, make another: what
+/// comes meanwhile goes together when that has landed.
+const WORTH_A_FLIGHT: usize = 64;
 /// How long an exchange's bindings are taken as known.
 const TABLE_LIFETIME: Duration = Duration::from_secs(1);
-
-/// A message on its way.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    outgoing: Outgoing,
-    envelope: Vec<u8>,
-    subscribe_to: Option<String>,
-    pub(super) receipt: Receipt,
-    pub(super) deadline: Deadline,
-    /// Wait that the caller granted, for the error that says so.
-    granted: Duration,
-    was_sent: bool,
-    /// Whether it is an error that nobody has subscribed to its channel.
-    must_be_heard: bool,
-}
-
-impl Parcel {
-    /// Encodes a message; done by the caller's thread.
-    pub(super) fn new(
-        outgoing: Outgoing,
-        subscribe_to: Option<&str>,
-        receipt: Receipt,
-        deadline: Deadline,
-    ) -> Self {
-        Self {
-            envelope: envelope::encode(&outgoing),
-            outgoing,
-            subscribe_to: subscribe_to.map(str::to_owned),
-            receipt,
-            deadline,
-            granted: deadline.left(),
-            was_sent: false,
-            must_be_heard: false,
-        }
-    }
-
-    /// Gives the message a new delivery tag: the first copy may have arrived, and two copies with
-    /// one tag would share one lease.
-    fn renew(&mut self) {
-        if self.was_sent {
-            self.envelope = fresh_copy(&self.outgoing);
-        }
-    }
-
-    /// Nobody knows, or the server was never reached.
-    fn give_up(self, cause: Error) {
-        let waited_ms = u64::try_from(self.granted.as_millis()).unwrap_or(u64::MAX);
-        self.receipt.fail(if self.was_sent {
-            Error::Unconfirmed { waited_ms }
-        } else {
-            cause
-        });
-    }
-}
-
-fn fresh_copy(outgoing: &Outgoing) -> Vec<u8> {
-    let mut copy = outgoing.clone();
-    copy.message.properties.delivery_tag = uuid::Uuid::new_v4().to_string();
-    envelope::encode(&copy)
-}
 
 /// What the sending task and its publisher both use.
 #[derive(Debug)]
@@ -120,6 +65,11 @@ impl Declared {
 
     pub(super) fn is_done(&self, queue: &QueueSpec, serial: u64) -> bool {
         self.queues.get(queue) == Some(&serial)
+    }
+
+    /// Whether everything is declared over this connection.
+    pub(super) fn is_complete(&self, serial: u64) -> bool {
+        self.queues.values().all(|done| *done == serial)
     }
 
     fn missing(&self, serial: u64) -> Vec<QueueSpec> {
@@ -152,15 +102,25 @@ pub(super) async fn declare(live: &mut Live, shared: &Shared, queues: &[QueueSpe
 /// A pipeline on its way, and what it carries.
 type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
 
-/// Parcels with the number of commands each has in its pipeline, and the answers.
+/// What a pipeline carried, and the answers.
 struct Landed {
     serial: u64,
-    parcels: Vec<(Parcel, usize)>,
+    manifest: Manifest,
     answers: Result<Vec<Value>, RedisError>,
 }
 
+/// Lets nothing more in when the sending task ends, however it does.
+struct Closing(Arc<Inlet>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 /// Runs until the inlet is closed and everything is answered.
-pub(super) async fn run(shared: Arc<Shared>, mut outlet: mpsc::Receiver<Parcel>) {
+pub(super) async fn run(shared: Arc<Shared>, inlet: Arc<Inlet>) {
+    let inlet = Closing(inlet);
     let mut desk = Sender {
         shared,
         waiting: VecDeque::new(),
@@ -169,17 +129,22 @@ pub(super) async fn run(shared: Arc<Shared>, mut outlet: mpsc::Receiver<Parcel>)
         dropped: 0,
         backoff: Backoff::default(),
     };
-    let mut batch = Vec::with_capacity(MAX_BATCH);
+    let mut arrived = VecDeque::with_capacity(MAX_BATCH);
     let mut is_open = true;
     while is_open || !desk.is_idle() {
         desk.depart().await;
         let takes_more = is_open && desk.waiting.is_empty() && desk.flights.len() < MAX_FLIGHTS;
+        let least = if desk.flights.is_empty() {
+            1
+        } else {
+            WORTH_A_FLIGHT
+        };
         tokio::select! {
             biased;
             landed = next_landed(&mut desk.flights), if !desk.flights.is_empty() => desk.land(landed).await,
-            count = outlet.recv_many(&mut batch, MAX_BATCH), if takes_more => {
-                is_open = count > 0;
-                desk.waiting.extend(batch.drain(..));
+            more = inlet.0.take(&mut arrived, least), if takes_more => {
+                is_open = more;
+                desk.waiting.append(&mut arrived);
             }
         }
     }
@@ -253,7 +218,7 @@ impl Sender {
             .waiting
             .iter()
             .take(MAX_BATCH)
-            .map(|parcel| &parcel.outgoing.target)
+            .map(|parcel| &*parcel.letter.target)
             .filter(|target| !target.exchange.is_empty() && !self.knows(target, version))
             .map(|target| target.exchange.clone())
             .collect();
@@ -323,45 +288,40 @@ impl Sender {
         }
     }
 
-    fn take_batch(&mut self) -> Vec<Parcel> {
+    fn take_batch(&mut self) -> (Vec<Parcel>, usize) {
         let mut bytes = 0;
-        let mut parcels = Vec::new();
+        let mut parcels = Vec::with_capacity(self.waiting.len().min(MAX_BATCH));
         while parcels.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
             let Some(parcel) = self.waiting.pop_front() else {
                 break;
             };
-            bytes += parcel.envelope.len();
+            bytes += parcel.letter.envelope.len();
             parcels.push(parcel);
         }
-        parcels
+        (parcels, bytes)
     }
 
     /// Puts parcels into one pipeline and sends it off.
-    fn launch(&mut self, live: Live, parcels: Vec<Parcel>) {
-        let mut pipe = redis::Pipeline::with_capacity(parcels.len());
+    fn launch(&mut self, live: Live, (parcels, bytes): (Vec<Parcel>, usize)) {
+        let mut cargo = Cargo::of(parcels.len(), bytes);
         let hub = self.shared.hub.lock().clone();
-        let mut laden = Vec::with_capacity(parcels.len());
         for mut parcel in parcels {
-            let before = pipe.len();
-            if let Err(error) = self.load(&mut pipe, &mut parcel, hub.as_deref(), live.serial) {
-                parcel.receipt.fail(error);
-                continue;
+            match self.load(&mut cargo, &mut parcel, hub.as_deref(), live.serial) {
+                Err(error) => parcel.receipt.fail(error),
+                Ok(commands) if commands.is_empty() => parcel.receipt.confirm(),
+                Ok(commands) => cargo.add(parcel, commands),
             }
-            if pipe.len() == before {
-                parcel.receipt.confirm();
-                continue;
-            }
-            laden.push((parcel, pipe.len() - before));
         }
-        if laden.is_empty() {
+        if cargo.is_empty() {
             return;
         }
         let (serial, mut connection) = (live.serial, live.connection);
+        let (pipe, manifest) = cargo.depart();
         self.flights.push(Box::pin(async move {
             let answers = connection.req_packed_commands(&pipe, 0, pipe.len()).await;
             Landed {
                 serial,
-                parcels: laden,
+                manifest,
                 answers,
             }
         }));
@@ -369,61 +329,68 @@ impl Sender {
 
     fn load(
         &mut self,
-        pipe: &mut redis::Pipeline,
+        cargo: &mut Cargo,
         parcel: &mut Parcel,
         hub: Option<&Hub>,
         serial: u64,
-    ) -> Result<()> {
+    ) -> Result<Places> {
         parcel.renew();
+        let mut places = Places::new();
         if let (Some(task_id), Some(hub)) = (&parcel.subscribe_to, hub) {
             let channel = hub.channel(task_id);
             if hub.is_wanted(&channel) {
                 hub.carry(&channel, &self.shared.link, serial);
-                pipe.cmd("SUBSCRIBE").arg(channel);
+                places.push(cargo.subscribe(&channel));
             }
         }
-        let Outgoing { message, target, .. } = &parcel.outgoing;
+        if let Some(place) = cargo.push_like_last(parcel) {
+            places.push(place);
+        } else {
+            self.route(cargo, parcel, &mut places)?;
+        }
+        parcel.was_sent = true;
+        Ok(places)
+    }
+
+    fn route(&mut self, cargo: &mut Cargo, parcel: &Parcel, places: &mut Places) -> Result<()> {
+        let letter = &parcel.letter;
+        let target = &*letter.target;
         if self.shared.declared.lock().exchanges.is_fanout(&target.exchange) {
             let channel = self
                 .shared
                 .names
                 .fanout_channel(&target.exchange, &target.routing_key);
-            pipe.cmd("PUBLISH").arg(channel).arg(&parcel.envelope);
-            parcel.must_be_heard = parcel.outgoing.is_mandatory();
-        } else {
-            let none = Table::new();
-            let table = self
-                .tables
-                .get(&target.exchange)
-                .map_or(&none, |known| &known.table);
-            let queues = routing::queues(target, table);
-            for (number, queue) in queues.iter().enumerate() {
-                let list = self.shared.names.list(queue, message.properties.priority);
-                // Each copy has a lease of its own, so it needs a tag of its own.
-                if number == 0 {
-                    pipe.lpush(list, &parcel.envelope);
-                } else {
-                    pipe.lpush(list, fresh_copy(&parcel.outgoing));
-                }
-            }
-            if queues.is_empty() {
-                return self.reach_nobody(&parcel.outgoing);
-            }
+            places.push(cargo.publish(&channel, parcel.envelope()));
+            return Ok(());
         }
-        parcel.was_sent = true;
+        let none = Table::new();
+        let known = self.tables.get(&target.exchange);
+        let queues = routing::queues(target, known.map_or(&none, |known| &known.table));
+        for (number, queue) in queues.iter().enumerate() {
+            let list = self.shared.names.list(queue, letter.priority);
+            // Each copy has a lease of its own, so it needs a tag of its own.
+            places.push(if number == 0 {
+                cargo.push(list, parcel.envelope())
+            } else {
+                cargo.push(list, &letter.copy())
+            });
+        }
+        if queues.is_empty() {
+            return self.reach_nobody(letter);
+        }
         Ok(())
     }
 
     /// Compat: what nobody is bound for is dropped, as by every exchange; the sender may ask for an
     /// error instead.
-    fn reach_nobody(&mut self, outgoing: &Outgoing) -> Result<()> {
-        if outgoing.is_mandatory() {
-            return Err(self.shared.link.refused(&outgoing.target.unroutable(), false));
+    fn reach_nobody(&mut self, letter: &Sealed) -> Result<()> {
+        if letter.is_mandatory() {
+            return Err(self.shared.link.refused(&letter.target.unroutable(), false));
         }
         let Target {
             exchange,
             routing_key,
-        } = &outgoing.target;
+        } = &*letter.target;
         self.dropped += 1;
         if self.dropped.is_power_of_two() {
             tracing::warn!(
@@ -441,7 +408,7 @@ impl Sender {
     async fn land(&mut self, landed: Landed) {
         match landed.answers {
             Ok(answers) => {
-                let left = self.tell(landed.parcels, &answers);
+                let left = self.tell(landed.manifest, &answers);
                 if left.is_empty() {
                     self.backoff.succeeded();
                 } else {
@@ -450,11 +417,11 @@ impl Sender {
             }
             Err(error) if is_lost(&error) => {
                 let error = self.shared.link.failed(landed.serial, &error);
-                self.take_back(landed.parcels, &error).await;
+                self.take_back(landed.manifest, &error).await;
             }
             Err(error) => {
                 let error = self.shared.link.failed(landed.serial, &error);
-                for (parcel, _) in landed.parcels {
+                for parcel in landed.manifest.into_parcels() {
                     parcel.receipt.fail(error.clone());
                 }
             }
@@ -472,37 +439,36 @@ impl Sender {
     }
 
     /// Returns the parcels that another server may take.
-    fn tell(&self, parcels: Vec<(Parcel, usize)>, answers: &[Value]) -> Vec<Parcel> {
-        let follows_master = self.shared.link.follows_master();
+    fn tell(&self, manifest: Manifest, answers: &[Value]) -> Vec<Parcel> {
+        let link = &self.shared.link;
+        let follows_master = link.follows_master();
         let mut left = Vec::new();
-        let mut answers = answers.iter();
-        for (parcel, commands) in parcels {
-            let (mut found, mut last) = (None, &Value::Nil);
-            for answer in answers.by_ref().take(commands) {
-                found = found.or_else(|| refusal(answer));
-                last = answer;
-            }
-            match found {
-                None if parcel.must_be_heard && *last == Value::Int(0) => {
-                    let cause = parcel.outgoing.target.unroutable();
-                    parcel.receipt.fail(self.shared.link.refused(&cause, false));
+        let confirmed = manifest.with_answers(answers).filter_map(|(parcel, answers)| {
+            let letter = &parcel.letter;
+            let is_unheard = |(place, answer): &(Place, &Value)| place.is_unheard(answer);
+            match answers.iter().find_map(|(_, answer)| refusal(answer)) {
+                None if letter.is_mandatory() && answers.iter().any(is_unheard) => {
+                    let cause = letter.target.unroutable();
+                    parcel.receipt.fail(link.refused(&cause, false));
                 }
-                None => parcel.receipt.confirm(),
+                None => return Some(parcel.receipt),
                 Some(error) if follows_master && is_of_replica(&error) => left.push(parcel),
-                Some(error) => parcel.receipt.fail(self.shared.link.error(&error)),
+                Some(error) => parcel.receipt.fail(link.error(&error)),
             }
-        }
+            None
+        });
+        Receipt::confirm_all(confirmed);
         left
     }
 
     /// The connection broke: everything in flight on it comes back, oldest first.
-    async fn take_back(&mut self, parcels: Vec<(Parcel, usize)>, error: &Error) {
-        let mut back: Vec<Parcel> = parcels.into_iter().map(|(parcel, _)| parcel).collect();
+    async fn take_back(&mut self, manifest: Manifest, error: &Error) {
+        let mut back: Vec<Parcel> = manifest.into_parcels().collect();
         for flight in std::mem::take(&mut self.flights) {
             let landed = flight.await;
             match landed.answers {
-                Ok(answers) => back.extend(self.tell(landed.parcels, &answers)),
-                Err(_) => back.extend(landed.parcels.into_iter().map(|(parcel, _)| parcel)),
+                Ok(answers) => back.extend(self.tell(landed.manifest, &answers)),
+                Err(_) => back.extend(landed.manifest.into_parcels()),
             }
         }
         tracing::warn!(%error, messages = back.len(), "unanswered messages are sent again");

@@ -1,13 +1,16 @@
 -- Stores results and ends leases, in the order given. A stored SUCCESS is never overwritten, and a
 -- lease ends only while it is the caller's.
 --
--- KEYS  1 unacked, 2 unacked_index, 3 the owner's tags
--- ARGV  for each delivery: what becomes of it (ack, aside or back), tag, key (aside: the stream;
---       back: the list), text (aside: the reason; back: the envelope; both for a tag "aside:<id>"),
---       what follows the envelope in the record, then the result's key ('' for none), lifetime in
---       s ('' for ever) and document
--- Returns how many leases ended.
-local unacked, index, mine = KEYS[1], KEYS[2], KEYS[3]
+-- KEYS  1 unacked, 2 unacked_index, 3 the owner's tags, 4 losses
+-- ARGV  1 how many deliveries are acknowledged and no more, then their tags; then
+--       for each other delivery: what becomes of it (ack, aside, back, or lost: back, and counted), tag,
+--       key (aside: the stream; back, lost: the list), text (aside: what is said of it, packed; back,
+--       lost: the envelope; ack: the field of its losses, '' for none), suffix (aside: what follows the
+--       envelope in the record; lost: the field of its losses), then the result's key ('' for none),
+--       lifetime in s ('' for ever) and document
+-- Returns the tags of those whose lease was not the caller's any more.
+local unacked, index, mine, losses = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local losses_kept_s = 2592000
 
 local function is_success(key)
   local head = redis.call('GETRANGE', key, 0, 79)
@@ -50,6 +53,16 @@ local function envelope_of(record, suffix)
   return record
 end
 
+-- Keeps a message: `text` is reason, worker, losses, and the field of those.
+local function keep(stream, text, message)
+  local note = cmsgpack.unpack(text)
+  redis.call('XADD', stream, '*', 'reason', note[1], 'message', message, 'worker', note[2],
+    'losses', note[3])
+  if note[4] ~= '' then
+    redis.call('HDEL', losses, note[4])
+  end
+end
+
 -- Ends the lease of a message; 1 when it was ours.
 local function release(verdict, tag, key, text, suffix)
   if redis.call('SREM', mine, tag) == 0 then
@@ -58,10 +71,18 @@ local function release(verdict, tag, key, text, suffix)
   if verdict == 'aside' then
     local record = redis.call('HGET', unacked, tag)
     if record then
-      redis.call('XADD', key, '*', 'reason', text, 'message', envelope_of(record, suffix))
+      keep(key, text, envelope_of(record, suffix))
     end
-  elseif verdict == 'back' and redis.call('HEXISTS', unacked, tag) == 1 then
+  elseif verdict == 'ack' then
+    if text ~= '' then
+      redis.call('HDEL', losses, text)
+    end
+  elseif redis.call('HEXISTS', unacked, tag) == 1 then
     redis.call('RPUSH', key, text)
+    if verdict == 'lost' and suffix ~= '' then
+      redis.call('HINCRBY', losses, suffix, 1)
+      redis.call('EXPIRE', losses, losses_kept_s)
+    end
   end
   redis.call('ZREM', index, tag)
   redis.call('HDEL', unacked, tag)
@@ -75,19 +96,48 @@ local function revise(verdict, id, key, text)
     return 0
   end
   if verdict == 'aside' then
-    redis.call('XADD', key, '*', 'reason', text, 'message', entries[1][2][4])
+    keep(key, text, entries[1][2][4])
   end
   return 1
 end
 
-local ended = 0
-for at = 1, #ARGV, 8 do
-  put(ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
-  local verdict, tag = ARGV[at], ARGV[at + 1]
-  if string.sub(tag, 1, 6) == 'aside:' then
-    ended = ended + revise(verdict, string.sub(tag, 7), ARGV[at + 2], ARGV[at + 3])
-  else
-    ended = ended + release(verdict, tag, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+local missed = {}
+
+-- The same for many that are acknowledged and no more: a call for each costs more than all of it.
+local function acknowledge(tags)
+  local ours = {}
+  local are_ours = redis.pcall('SMISMEMBER', mine, unpack(tags))
+  for at, tag in ipairs(tags) do
+    -- Before Redis 6.2 there is no such command: one call for each then.
+    local is_ours = are_ours.err and redis.call('SISMEMBER', mine, tag) or are_ours[at]
+    if is_ours == 1 then
+      ours[#ours + 1] = tag
+    else
+      missed[#missed + 1] = tag
+    end
+  end
+  if #ours > 0 then
+    redis.call('SREM', mine, unpack(ours))
+    redis.call('ZREM', index, unpack(ours))
+    redis.call('HDEL', unacked, unpack(ours))
   end
 end
-return ended
+
+local plain = tonumber(ARGV[1])
+if plain > 0 then
+  acknowledge({ unpack(ARGV, 2, plain + 1) })
+end
+for at = plain + 2, #ARGV, 8 do
+  put(ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
+  local verdict, tag = ARGV[at], ARGV[at + 1]
+  local ended
+  if string.sub(tag, 1, 6) == 'aside:' then
+    ended = revise(verdict, string.sub(tag, 7), ARGV[at + 2], ARGV[at + 3])
+  else
+    ended = release(verdict, tag, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  end
+  if ended == 0 then
+    missed[#missed + 1] = tag
+  end
+end
+return missed

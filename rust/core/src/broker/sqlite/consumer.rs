@@ -13,7 +13,7 @@ use super::messages::{self, Outlook};
 use super::wakeup::{Ear, Heard, Kind, hash};
 use crate::backend::sqlite::documents;
 use crate::broker::topology::QueueSpec;
-use crate::broker::{Consumer, ConsumerConfig, Delivery, Settlement, Unsettled};
+use crate::broker::{Consumer, ConsumerConfig, Delivery, History, Settlement, Unsettled};
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 
@@ -199,24 +199,25 @@ impl Consumer for SqliteConsumer {
             Err(error) => return Err(Unsettled { error, batch }),
         };
         // A tag that is not held was settled before, and its id may be another message's by now.
+        // Not held from here on: what is handed back may be reserved again, under the same tag,
+        // before its settlement returns.
         let is_held: Vec<bool> = {
-            let held = self.held.lock();
+            let mut held = self.held.lock();
             batch
                 .iter()
-                .map(|settlement| held.contains(&settlement.token.tag))
+                .map(|settlement| held.remove(&settlement.token.tag))
                 .collect()
         };
-        let settled = settle_all(&session.database, &batch, &is_held, deadline);
+        let settled = settle_all(&session, &batch, &is_held, deadline);
         let requeued = match settled {
             Ok(requeued) => requeued,
-            Err(error) => return Err(Unsettled { error, batch }),
-        };
-        {
-            let mut held = self.held.lock();
-            for settlement in &batch {
-                held.remove(&settlement.token.tag);
+            Err(error) => {
+                let still_held = batch.iter().zip(is_held).filter(|(_, is_held)| *is_held);
+                let tags = still_held.map(|(settlement, _)| settlement.token.tag.clone());
+                self.held.lock().extend(tags);
+                return Err(Unsettled { error, batch });
             }
-        }
+        };
         let bell = &session.database.bell;
         let stored = batch.iter().filter_map(|settlement| settlement.put.as_ref());
         bell.ring(Kind::Waiters, stored.map(|put| put.task_id.as_str()));
@@ -295,12 +296,18 @@ fn wait(consumer: &SqliteConsumer, session: &Session, deadline: Deadline) {
 }
 
 fn settle_all(
-    database: &Database,
+    session: &Session,
     batch: &[Settlement],
     is_held: &[bool],
     deadline: Deadline,
 ) -> Result<Vec<String>> {
+    let database = &session.database;
     let now_ms = database.unix_ms();
+    let history = History {
+        at_unix_ms: now_ms.unsigned_abs(),
+        worker: session.owner.node.clone(),
+        losses: 0,
+    };
     database.write(deadline, |transaction| {
         let mut requeued = Vec::new();
         documents::store(
@@ -313,6 +320,7 @@ fn settle_all(
                 transaction,
                 &settlement.token,
                 &settlement.verdict,
+                &history,
             )?);
         }
         Ok(requeued)
@@ -321,7 +329,7 @@ fn settle_all(
 
 fn release(session: &Session, deadline: Deadline) -> Result<()> {
     let released = session.database.write(deadline, |transaction| {
-        messages::release(transaction, session.owner.id)
+        messages::release(transaction, session.owner.id, false)
     })?;
     if released > 0 {
         session.database.bell.ring_all(Kind::Consumers);

@@ -195,7 +195,7 @@ impl Watch {
             if beat != Some(peer.beat) {
                 return Ok(None);
             }
-            messages::release(transaction, peer.id).map(Some)
+            messages::release(transaction, peer.id, true).map(Some)
         })?;
         if let Some(messages) = released {
             self.database.bell.forget(&peer.socket);

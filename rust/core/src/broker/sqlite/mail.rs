@@ -1,5 +1,6 @@
 //! Mailboxes in the file: a row for each, its letters, and a socket to ring at.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use rusqlite::{Transaction, params};
 
 use super::database::{Database, Handle};
 use super::wakeup::{Ear, Kind};
-use crate::broker::mail::{Mail, Mailbox, MailboxSpec, Tray};
+use crate::broker::mail::{Mail, Mailbox, MailboxSpec, Outbox, Tray};
+use crate::broker::reconnect::wait_for;
 use crate::broker::topology::ExchangeType;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
@@ -19,6 +21,8 @@ use crate::wire::envelope;
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a letter may wait for other processes' transactions.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Who has so many letters does not read: it gets no more events.
+const MAX_UNREAD: u32 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct SqliteMailbox {
@@ -26,6 +30,7 @@ pub(super) struct SqliteMailbox {
     spec: MailboxSpec,
     tray: Arc<Tray>,
     reader: Mutex<Option<Arc<Reader>>>,
+    outbox: Mutex<Option<Outbox>>,
 }
 
 /// What the thread that listens has.
@@ -44,6 +49,7 @@ impl SqliteMailbox {
             spec,
             tray,
             reader: Mutex::default(),
+            outbox: Mutex::default(),
         }
     }
 
@@ -57,9 +63,7 @@ impl SqliteMailbox {
                     remove(transaction, &socket)?;
                     continue;
                 }
-                transaction
-                    .prepare_cached("INSERT INTO letters (socket, envelope) VALUES (?1, ?2)")?
-                    .execute(params![socket, raw])?;
+                put(transaction, &socket, &raw)?;
                 reached.push(socket);
             }
             Ok(reached)
@@ -69,6 +73,67 @@ impl SqliteMailbox {
             .ring(Kind::Mailboxes, reached.iter().map(String::as_str));
         Ok(())
     }
+
+    fn start_outbox(&self) -> Result<Outbox> {
+        let database = self.handle.database()?;
+        Outbox::start(move |mails| {
+            let database = Arc::clone(&database);
+            async move {
+                // It waits for other processes' transactions.
+                let work = move || announce(&database, &mails);
+                tokio::task::spawn_blocking(work)
+                    .await
+                    .unwrap_or(Err(Error::Closed { what: "mailbox" }))
+            }
+        })
+    }
+}
+
+/// Lays events into the mailboxes that want them; nothing is written where nobody listens.
+fn announce(database: &Database, mails: &[Mail]) -> Result<()> {
+    let deadline = Deadline::after(PATIENCE);
+    let is_wanted = database.read(deadline, |snapshot| {
+        for mail in mails {
+            if !addressees(snapshot, mail)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })?;
+    if !is_wanted {
+        return Ok(());
+    }
+    let reached = database.write(deadline, |transaction| {
+        let mut reached = BTreeSet::new();
+        for mail in mails {
+            let raw = envelope::encode(&mail.outgoing);
+            for socket in addressees(transaction, mail)? {
+                if database.bell.is_gone(&socket) {
+                    remove(transaction, &socket)?;
+                } else if unread(transaction, &socket)? < MAX_UNREAD {
+                    put(transaction, &socket, &raw)?;
+                    reached.insert(socket);
+                }
+            }
+        }
+        Ok(reached)
+    })?;
+    let rung = reached.iter().map(String::as_str);
+    database.bell.ring(Kind::Mailboxes, rung);
+    Ok(())
+}
+
+fn put(transaction: &Transaction<'_>, socket: &str, raw: &[u8]) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO letters (socket, envelope) VALUES (?1, ?2)")?
+        .execute(params![socket, raw])?;
+    Ok(())
+}
+
+fn unread(transaction: &Transaction<'_>, socket: &str) -> rusqlite::Result<u32> {
+    transaction
+        .prepare_cached("SELECT count(*) FROM letters WHERE socket = ?1")?
+        .query_row([socket], |row| row.get(0))
 }
 
 fn addressees(transaction: &Transaction<'_>, mail: &Mail) -> rusqlite::Result<Vec<String>> {
@@ -193,7 +258,20 @@ impl Mailbox for SqliteMailbox {
         }
     }
 
+    fn announce(&self, mail: Mail) {
+        Outbox::put_in(&self.outbox, mail, || self.start_outbox());
+    }
+
     fn close(&self, deadline: Deadline) {
+        if let Some(outbox) = self.outbox.lock().take() {
+            let closed = wait_for("sending the last events", deadline, async {
+                outbox.close().await;
+                Ok(())
+            });
+            if let Err(error) = closed {
+                tracing::debug!(%error, "the last events are dropped");
+            }
+        }
         let Some(reader) = self.reader.lock().take() else {
             return;
         };

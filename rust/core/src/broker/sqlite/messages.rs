@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Statement, Transaction, params};
 
+use super::rows::{COLUMNS, pack, read, whole};
 use crate::broker::topology::{ExchangeType, QueueSpec, priority_step};
-use crate::broker::{AckToken, Aside, Delivery, Verdict};
-use crate::error::{Error, Result};
-use crate::wire::message::{Message, Outgoing, Properties, Target};
+use crate::broker::{AckToken, Aside, Delivery, History, Verdict};
+use crate::wire::message::{Outgoing, Target};
 
 /// The owner of what is set aside.
 const ASIDE: i64 = 0;
-const COLUMNS: &str = "exchange, routing_key, properties, headers, body";
 
 /// The queues a target leads to.
 type Route = Vec<String>;
@@ -145,8 +143,10 @@ pub(super) fn outlook(
     let mut waiting = transaction.prepare_cached(
         "SELECT 1 FROM messages WHERE queue = ?1 AND owner IS NULL AND run_at_ms IS NULL LIMIT 1",
     )?;
-    let mut delayed = transaction
-        .prepare_cached("SELECT min(run_at_ms) FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL")?;
+    // A cast makes a number of whatever is there, and leaves NULL.
+    let mut delayed = transaction.prepare_cached(
+        "SELECT CAST(min(run_at_ms) AS INTEGER) FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL",
+    )?;
     let mut next: Option<i64> = None;
     for queue in queues {
         if waiting.exists([queue])? {
@@ -163,6 +163,9 @@ pub(super) fn outlook(
 }
 
 /// Lets what is due wait like everything else, in its old place; at most `room` of each queue.
+///
+/// Text and blobs, which another program has written there, come after all numbers: they would
+/// never be due, and are so at once. The worker looks at a message's eta itself.
 pub(super) fn promote(
     transaction: &Transaction<'_>,
     queues: &[String],
@@ -172,8 +175,11 @@ pub(super) fn promote(
     let mut update = transaction.prepare_cached(
         "UPDATE messages SET run_at_ms = NULL
          WHERE id IN (
-             SELECT id FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL AND run_at_ms <= ?2
-             ORDER BY run_at_ms LIMIT ?3)",
+             SELECT id FROM (
+                 SELECT id FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL AND run_at_ms <= ?2
+                 ORDER BY run_at_ms LIMIT ?3)
+             UNION ALL
+             SELECT id FROM messages WHERE queue = ?1 AND run_at_ms IS NOT NULL AND run_at_ms >= '')",
     )?;
     let limit = i64::try_from(room).unwrap_or(i64::MAX);
     for queue in queues {
@@ -233,19 +239,20 @@ fn lease_of(
          WHERE id IN (
              SELECT id FROM messages WHERE queue = ?2 AND owner IS NULL AND run_at_ms IS NULL
              ORDER BY step, id LIMIT ?3)
-         RETURNING exchange, routing_key, properties, headers, body, id, step, deliveries",
+         RETURNING exchange, routing_key, properties, headers, body, id, step, deliveries, losses",
     )?;
     let limit = i64::try_from(room).unwrap_or(i64::MAX);
     let mut rows = update.query(params![owner, queue, limit])?;
     let mut placed = Vec::new();
     while let Some(row) = rows.next()? {
-        let (id, step, deliveries): (i64, i64, i64) = (row.get(5)?, row.get(6)?, row.get(7)?);
+        let (id, step, deliveries): (i64, i64, i64) = (row.get(5)?, whole(row, 6)?, whole(row, 7)?);
         let (message, target) = read(row)?;
         let delivery = Delivery {
             message,
             target,
             queue: queue.to_owned(),
             redelivered: deliveries > 1,
+            losses: whole(row, 8)?,
             token: AckToken {
                 tag: tag(id),
                 epoch: owner.unsigned_abs(),
@@ -269,29 +276,14 @@ fn id_of(tag: &str) -> Option<i64> {
     id.parse().ok()
 }
 
-/// The message in the first five columns of `row` ([`COLUMNS`]).
-fn read(row: &Row<'_>) -> rusqlite::Result<(Result<Message>, Target)> {
-    let target = Target {
-        exchange: row.get(0)?,
-        routing_key: row.get(1)?,
-    };
-    let blob =
-        |index| -> rusqlite::Result<Bytes> { Ok(Bytes::copy_from_slice(row.get_ref(index)?.as_blob()?)) };
-    let (headers, body) = (blob(3)?, blob(4)?);
-    let message = unpack(row.get_ref(2)?.as_blob()?).map(|properties| Message {
-        headers,
-        properties,
-        body,
-    });
-    Ok((message, target))
-}
-
 /// Carries out a verdict on a lease of `token`'s owner. Returns the queue that a message went
-/// back to, now or later; a lease that is lost changes nothing.
+/// back to, now or later; a lease that is lost changes nothing. `history` is that of what is set
+/// aside, but for the losses.
 pub(super) fn settle(
     transaction: &Transaction<'_>,
     token: &AckToken,
     verdict: &Verdict,
+    history: &History,
 ) -> rusqlite::Result<Option<String>> {
     let (Some(id), Ok(owner)) = (id_of(&token.tag), i64::try_from(token.epoch)) else {
         return Ok(None);
@@ -305,10 +297,32 @@ pub(super) fn settle(
             .prepare_cached("UPDATE messages SET owner = NULL WHERE id = ?1 AND owner = ?2 RETURNING queue")?
             .query_row([id, owner], |row| row.get(0))
             .optional(),
-        Verdict::SetAside(reason) => transaction
-            .prepare_cached("UPDATE messages SET owner = ?3, reason = ?4 WHERE id = ?1 AND owner = ?2")?
-            .execute(params![id, owner, ASIDE, reason])
-            .map(|_| None),
+        Verdict::RequeueLost => transaction
+            .prepare_cached(
+                "UPDATE messages SET owner = NULL, losses = losses + 1
+                 WHERE id = ?1 AND owner = ?2 RETURNING queue",
+            )?
+            .query_row([id, owner], |row| row.get(0))
+            .optional(),
+        Verdict::SetAside(reason) | Verdict::SetAsideLost(reason) => {
+            let at_ms = i64::try_from(history.at_unix_ms).unwrap_or(i64::MAX);
+            transaction
+                .prepare_cached(
+                    "UPDATE messages SET owner = ?3, reason = ?4, aside_at_ms = ?5, aside_by = ?6,
+                         losses = losses + ?7
+                     WHERE id = ?1 AND owner = ?2",
+                )?
+                .execute(params![
+                    id,
+                    owner,
+                    ASIDE,
+                    reason,
+                    at_ms,
+                    history.worker,
+                    verdict.is_loss(),
+                ])
+                .map(|_| None)
+        }
         // Who waits may have to wake earlier than it thinks. It was not delivered: nobody saw it.
         Verdict::Delay { until_unix_ms } => transaction
             .prepare_cached(
@@ -324,8 +338,8 @@ pub(super) fn settle(
 }
 
 /// Hands everything that `owner` holds back, ends the queues that are its own, and strikes it off;
-/// returns how many messages went back.
-pub(super) fn release(transaction: &Transaction<'_>, owner: i64) -> rusqlite::Result<usize> {
+/// returns how many messages went back. With `is_lost` each of them counts as a loss.
+pub(super) fn release(transaction: &Transaction<'_>, owner: i64, is_lost: bool) -> rusqlite::Result<usize> {
     transaction
         .prepare_cached("DELETE FROM messages WHERE queue IN (SELECT queue FROM bindings WHERE owner = ?1)")?
         .execute([owner])?;
@@ -336,8 +350,8 @@ pub(super) fn release(transaction: &Transaction<'_>, owner: i64) -> rusqlite::Re
         .prepare_cached("DELETE FROM owners WHERE id = ?1")?
         .execute([owner])?;
     transaction
-        .prepare_cached("UPDATE messages SET owner = NULL WHERE owner = ?1")?
-        .execute([owner])
+        .prepare_cached("UPDATE messages SET owner = NULL, losses = losses + ?2 WHERE owner = ?1")?
+        .execute([owner, i64::from(is_lost)])
 }
 
 pub(super) fn list_aside(
@@ -346,7 +360,8 @@ pub(super) fn list_aside(
     max: usize,
 ) -> rusqlite::Result<Vec<Aside>> {
     let mut select = transaction.prepare_cached(&format!(
-        "SELECT {COLUMNS}, id, reason FROM messages WHERE owner = ?1 AND queue = ?2 ORDER BY id LIMIT ?3"
+        "SELECT {COLUMNS}, id, reason, aside_at_ms, aside_by, losses
+         FROM messages WHERE owner = ?1 AND queue = ?2 ORDER BY id LIMIT ?3"
     ))?;
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
     let rows = select.query_map(params![ASIDE, queue, limit], |row| {
@@ -356,6 +371,11 @@ pub(super) fn list_aside(
             reason: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
             message,
             target,
+            history: History {
+                at_unix_ms: row.get::<_, Option<i64>>(7)?.map_or(0, i64::unsigned_abs),
+                worker: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
+                losses: whole(row, 9)?,
+            },
         })
     })?;
     rows.collect()
@@ -367,74 +387,27 @@ pub(super) fn restore_aside(
     tags: &[String],
 ) -> rusqlite::Result<u64> {
     let mut update = transaction.prepare_cached(
-        "UPDATE messages SET owner = NULL, reason = NULL WHERE id = ?1 AND owner = ?2 AND queue = ?3",
+        "UPDATE messages SET owner = NULL, reason = NULL, losses = 0, aside_at_ms = NULL, aside_by = NULL
+         WHERE id = ?1 AND owner = ?2 AND queue = ?3",
     )?;
-    let mut restored = 0;
+    for_each_aside(&mut update, queue, tags)
+}
+
+pub(super) fn drop_aside(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    tags: &[String],
+) -> rusqlite::Result<u64> {
+    let mut delete =
+        transaction.prepare_cached("DELETE FROM messages WHERE id = ?1 AND owner = ?2 AND queue = ?3")?;
+    for_each_aside(&mut delete, queue, tags)
+}
+
+/// Executes a statement for each tag; returns how many messages it concerned.
+fn for_each_aside(statement: &mut Statement<'_>, queue: &str, tags: &[String]) -> rusqlite::Result<u64> {
+    let mut count = 0;
     for id in tags.iter().filter_map(|tag| tag.parse::<i64>().ok()) {
-        restored += update.execute(params![id, ASIDE, queue])?;
+        count += statement.execute(params![id, ASIDE, queue])?;
     }
-    Ok(u64::try_from(restored).unwrap_or(u64::MAX))
-}
-
-type Packed<'a> = (
-    &'a str,
-    &'a str,
-    Option<&'a str>,
-    Option<&'a str>,
-    u8,
-    Option<u8>,
-    Option<&'a str>,
-    &'a str,
-    Vec<(&'a str, &'a str)>,
-);
-
-fn pack(properties: &Properties) -> Vec<u8> {
-    let extra = properties
-        .extra
-        .iter()
-        .map(|(name, json)| (name.as_str(), json.as_str()));
-    let packed: Packed<'_> = (
-        &properties.content_type,
-        &properties.content_encoding,
-        properties.correlation_id.as_deref(),
-        properties.reply_to.as_deref(),
-        properties.delivery_mode,
-        properties.priority,
-        properties.expiration.as_deref(),
-        &properties.delivery_tag,
-        extra.collect(),
-    );
-    // Strings and numbers into memory: nothing of it can fail.
-    rmp_serde::to_vec(&packed).unwrap_or_default()
-}
-
-fn unpack(bytes: &[u8]) -> Result<Properties> {
-    let (
-        content_type,
-        content_encoding,
-        correlation_id,
-        reply_to,
-        delivery_mode,
-        priority,
-        expiration,
-        tag,
-        extra,
-    ): Packed<'_> = rmp_serde::from_slice(bytes).map_err(|error| Error::Malformed {
-        what: "properties",
-        detail: error.to_string(),
-    })?;
-    Ok(Properties {
-        content_type: content_type.to_owned(),
-        content_encoding: content_encoding.to_owned(),
-        correlation_id: correlation_id.map(str::to_owned),
-        reply_to: reply_to.map(str::to_owned),
-        delivery_mode,
-        priority,
-        expiration: expiration.map(str::to_owned),
-        delivery_tag: tag.to_owned(),
-        extra: extra
-            .into_iter()
-            .map(|(name, json)| (name.to_owned(), json.to_owned()))
-            .collect(),
-    })
+    Ok(u64::try_from(count).unwrap_or(u64::MAX))
 }

@@ -16,6 +16,7 @@ mod keeper;
 mod mail;
 mod messages;
 mod publisher;
+mod rows;
 mod schema;
 pub(crate) mod wakeup;
 

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Receipt;
 use crate::per_process::PerProcess;
 use crate::time::Deadline;
+use crate::wire::letter::Letter;
 use crate::wire::message::{Outgoing, Target};
 
 /// Messages that wait for the thread. Beyond that, `send` waits.
@@ -26,7 +27,7 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 
 #[derive(Debug)]
 struct Job {
-    outgoing: Outgoing,
+    outgoing: Arc<Outgoing>,
     receipt: Receipt,
     deadline: Deadline,
 }
@@ -115,7 +116,7 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
     };
     let stored = handle.database().and_then(|database| {
         let routes = database.write(deadline, |transaction| {
-            messages::insert(transaction, batch.iter().map(|job| &job.outgoing))
+            messages::insert(transaction, batch.iter().map(|job| &*job.outgoing))
         })?;
         let queues = routes.iter().flatten();
         database.bell.ring(Kind::Consumers, queues.map(String::as_str));
@@ -124,14 +125,15 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
     match stored {
         Err(error) => batch.into_iter().for_each(|job| job.receipt.fail(error.clone())),
         Ok(routes) => {
-            for (job, route) in batch.into_iter().zip(routes) {
+            let told = batch.into_iter().zip(routes).filter_map(|(job, route)| {
                 // An exchange drops what nobody is bound for, unless the sender asks for an error.
                 if route.is_empty() && job.outgoing.is_mandatory() {
                     job.receipt.fail(unroutable(handle, &job.outgoing.target));
-                } else {
-                    job.receipt.confirm();
+                    return None;
                 }
-            }
+                Some(job.receipt)
+            });
+            Receipt::confirm_all(told);
         }
     }
 }
@@ -145,10 +147,14 @@ fn unroutable(handle: &Handle, target: &Target) -> Error {
 }
 
 impl Publisher for SqlitePublisher {
-    fn send(&self, outgoing: Outgoing, _subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
+    fn post(&self, letter: Letter, _subscribe_to: Option<&str>, receipt: Receipt, deadline: Deadline) {
         if self.is_closed.load(Ordering::Acquire) {
             return receipt.fail(Error::Closed { what: "publisher" });
         }
+        let outgoing = match letter.open() {
+            Ok(outgoing) => outgoing,
+            Err(error) => return receipt.fail(error),
+        };
         let job = Job {
             outgoing,
             receipt,
@@ -209,6 +215,13 @@ impl Publisher for SqlitePublisher {
         })?;
         database.bell.ring(Kind::Consumers, std::iter::once(queue));
         Ok(restored)
+    }
+
+    fn drop_aside(&self, queue: &str, tags: &[String], deadline: Deadline) -> Result<u64> {
+        let database = self.handle.database()?;
+        database.write(deadline, |transaction| {
+            messages::drop_aside(transaction, queue, tags)
+        })
     }
 
     fn carries_results_of(&self, _result_url: &str) -> bool {

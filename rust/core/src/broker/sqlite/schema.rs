@@ -93,6 +93,12 @@ INSERT INTO chords (group_id, arrived, expires_ms)
     SELECT group_id, count(*), max(expires_ms) FROM chord_parts WHERE true GROUP BY group_id
     ON CONFLICT (group_id) DO UPDATE SET arrived = excluded.arrived;
 ",
+    "
+-- How often who held a message died; and of what is set aside: when, and by which worker.
+ALTER TABLE messages ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN aside_at_ms INTEGER;
+ALTER TABLE messages ADD COLUMN aside_by TEXT;
+",
 ];
 
 /// Why a file is not used.

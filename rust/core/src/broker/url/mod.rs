@@ -115,9 +115,11 @@ impl BrokerUrl {
     /// The URL with all transport options in its query, password included: never print it.
     /// Parsed again, it is the same broker.
     pub fn with_options(&self) -> String {
-        let (first, others) = match self.raw.split_once(';') {
+        // A list may begin with separators, and the first URL is the first that is not empty.
+        let raw = self.raw.trim_start_matches(';');
+        let (first, others) = match raw.split_once(';') {
             Some((first, others)) => (first, Some(others)),
-            None => (self.raw.as_str(), None),
+            None => (raw, None),
         };
         let mut whole = first.to_owned();
         for (name, json) in self.options.iter() {

@@ -49,6 +49,7 @@ fn redact_one(raw: &str) -> String {
             Some((user, _)) => format!("{user}:**@{host}"),
             None => format!("{userinfo}@{host}"),
         },
+        None if !rest.starts_with('/') => without_what_is_no_port(rest),
         _ => rest.to_owned(),
     };
     let Some((rest, query)) = rest.split_once('?') else {
@@ -56,6 +57,23 @@ fn redact_one(raw: &str) -> String {
     };
     let query: Vec<String> = query.split('&').map(redact_pair).collect();
     format!("{scheme}://{rest}?{}", query.join("&"))
+}
+
+/// A part without an `@` may be the beginning of a URL that was cut within its password: what
+/// stands where a port belongs, and is none, is left out with all that follows.
+fn without_what_is_no_port(rest: &str) -> String {
+    // The address of IPv6 has colons of its own.
+    let address = rest.find(']').filter(|_| rest.starts_with('[')).unwrap_or(0);
+    let end = rest[address..]
+        .find(['/', '?'])
+        .map_or(rest.len(), |end| address + end);
+    let authority = &rest[address..end];
+    match authority.split_once(':') {
+        Some((host, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{}{host}:**", &rest[..address])
+        }
+        _ => rest.to_owned(),
+    }
 }
 
 fn redact_pair(pair: &str) -> String {

@@ -114,6 +114,12 @@ fn redacted_url_keeps_all_but_the_secrets() {
     );
     assert_eq!(redacted("sqlite:////a@b/c"), "sqlite:////a@b/c");
     assert_eq!(redacted(":p@h"), "**@h");
+    // A ; and a scheme within a password: found by `make fuzz`.
+    assert_eq!(
+        redacted("redis://u:seca://b;redis://c:1/0"),
+        "redis://u:**;redis://c:1/0"
+    );
+    assert_eq!(redacted("redis://[::1]:6379/0?db=1"), "redis://[::1]:6379/0?db=1");
     assert!(!format!("{:?}", parse("redis://u:hush@h")).contains("hush"));
 }
 
@@ -221,6 +227,17 @@ fn list_with_its_options_is_the_same_broker() {
         "x"
     );
     assert!(!again.redacted().contains('x'), "{}", again.redacted());
+}
+
+#[test]
+fn options_find_the_first_url_of_a_list_that_begins_with_a_separator() {
+    let url = parse(";redis://h/1?socket_timeout=3;redis://i");
+    let again = parse(&url.with_options());
+    assert_eq!((again.host(), again.db()), ("h", 1));
+    assert_eq!(
+        again.options.word("socket_timeout").ok(),
+        url.options.word("socket_timeout").ok()
+    );
 }
 
 /// Anything a password may be; `_` marks the place of the secret in what is around it.

@@ -8,6 +8,7 @@ mod restore;
 
 pub use decode::decode;
 pub use encode::encode;
+pub(super) use encode::{AFTER_TAG, BODY_AT, Parts, append, append_base64, append_tag, encode_open};
 pub use restore::mark_redelivered;
 
 use super::message::{Message, Target};

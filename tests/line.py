@@ -24,6 +24,8 @@ class _Pair:
 
     def __init__(self, line: Line, ends: tuple[asyncio.StreamWriter, ...]) -> None:
         self._line, self._ends = line, ends
+        #: How many pieces pass before it ends; None: any number.
+        self.pieces = line.pieces
         self.flows = asyncio.Event()
         self.flows.set()
 
@@ -34,6 +36,9 @@ class _Pair:
             while data := await source.read(CHUNK_BYTES):
                 await self.flows.wait()
                 await asyncio.sleep(self._line.holds_s(len(data)))
+                if self._is_over():
+                    reset = True
+                    break
                 if self._line.halves:
                     sink.write(data[: len(data) // 2])
                     await sink.drain()
@@ -42,6 +47,12 @@ class _Pair:
                 sink.write(data)
                 await sink.drain()
         self.end(reset=reset)
+
+    def _is_over(self) -> bool:
+        if self.pieces is None:
+            return False
+        self.pieces -= 1
+        return self.pieces < 0
 
     def end(self, *, reset: bool) -> None:
         """End both, with a farewell or with a reset."""
@@ -67,6 +78,7 @@ class Line:
         port: Where to connect instead.
         pairs: The connections that are open, of the line's own thread.
         halves: Whether what comes next is the last, and only half of it passes.
+        pieces: How many pieces pass on a connection that is opened now; None: any number.
     """
 
     def __init__(self, target: int) -> None:
@@ -79,6 +91,7 @@ class Line:
         self.pairs: set[_Pair] = set()
         self._forgotten: list[_Pair] = []
         self.halves = False
+        self.pieces: int | None = None
         self.port = 0
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -124,6 +137,16 @@ class Line:
     def halve(self, *, on: bool) -> None:
         """Let only the first half of what comes next through, and reset then."""
         self.halves = on
+
+    def last(self, pieces: int | None) -> None:
+        """Let so many pieces pass on each connection that is opened from now on; None: all."""
+        self.pieces = pieces
+
+        def lifted(pair: _Pair) -> None:
+            pair.pieces = None
+
+        if pieces is None:
+            self._each(lifted)
 
     def silence(self, *, on: bool) -> None:
         """Forward nothing and end nothing; what was under way arrives when it is over."""

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import kombu
 import pytest
 import redis as redis_client
 from proxy import Proxy
+from queue_file import ask
 
 from celeriac import _native
 from celeriac.exceptions import OperationalError
@@ -172,8 +172,7 @@ def ids_on_amqp(queue):
 
 
 def ids_in(file):
-    with contextlib.closing(sqlite3.connect(file)) as database:
-        rows = database.execute("SELECT headers FROM messages").fetchall()
+    rows = ask(file, "SELECT headers FROM messages")
     return [json.loads(headers)["id"] for (headers,) in rows]
 
 

@@ -1,10 +1,10 @@
 """Tasks that wait for their time, here and in the broker, and tasks whose time is over."""
 
 import signal
-import sqlite3
 import time
 
 import pytest
+from queue_file import ask
 from running import TASKS, Running, until
 
 from celeriac import Celery, broker
@@ -52,9 +52,8 @@ def ran(folder):
 
 def in_the_broker(folder):
     """When what waits in the broker is due, in ms."""
-    with sqlite3.connect(f"file:{folder}/q.db?mode=ro", uri=True) as file:
-        rows = file.execute("SELECT run_at_ms FROM messages WHERE run_at_ms IS NOT NULL")
-        return [due_ms for (due_ms,) in rows]
+    waiting = "SELECT run_at_ms FROM messages WHERE run_at_ms IS NOT NULL"
+    return [due_ms for (due_ms,) in ask(folder / "q.db", waiting)]
 
 
 def test_a_far_eta_waits_in_the_broker_through_a_killed_worker_and_runs_once(folder, client):

@@ -5,12 +5,11 @@ One kill meets tasks in all of their states: each test is a table of what became
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from queue_file import ask
 from running import Running, until
 
 from celeriac import Celery, broker
@@ -95,12 +94,7 @@ class Project:
         return self.count("true")
 
     def count(self, condition):
-        # In a process of its own: a second SQLite here would end the locks of ours with its own.
-        count = f"SELECT count(*) FROM messages WHERE {condition}"
-        code = f"import sqlite3; print(*sqlite3.connect('q.db').execute('{count}').fetchone())"
-        command = [sys.executable, "-S", "-c", code]
-        told = subprocess.run(command, cwd=self.folder, capture_output=True, check=True)
-        return int(told.stdout)
+        return ask(self.folder / "q.db", f"SELECT count(*) FROM messages WHERE {condition}")[0][0]
 
     def release(self, *names):
         for name in names:

@@ -1,11 +1,9 @@
 """Every malformed message there is, sent to real workers between good ones, on each broker."""
 
 import base64
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -15,6 +13,7 @@ import kombu
 import pytest
 import redis as redis_client
 from poison import ASIDE, ENVELOPES, KEPT, MESSAGES, RUNS
+from queue_file import ask
 from running import Running, until, until_all
 
 from celeriac import Celery, _native
@@ -162,11 +161,11 @@ class SQLite:
         # Nobody takes it before it is what it is to be.
         target = f"{self.queue}-in-the-making"
         self.publisher.publish_parts({}, properties, body, "", target, [], None, WAIT_S)
-        with contextlib.closing(sqlite3.connect(self.file, timeout=WAIT_S)) as database, database:
-            database.execute(
-                "UPDATE messages SET headers = ?, queue = ?, routing_key = ? WHERE queue = ?",
-                (headers.encode(), self.queue, self.queue, target),
-            )
+        ask(
+            self.file,
+            "UPDATE messages SET headers = ?, queue = ?, routing_key = ? WHERE queue = ?",
+            *(headers.encode(), self.queue, self.queue, target),
+        )
 
     def aside(self):
         return self._count("owner = 0")
@@ -175,9 +174,8 @@ class SQLite:
         return self._count("owner IS NOT 0")
 
     def _count(self, which):
-        with contextlib.closing(sqlite3.connect(self.file, timeout=WAIT_S)) as database:
-            query = f"SELECT count(*) FROM messages WHERE queue = ? AND {which}"
-            return database.execute(query, (self.queue,)).fetchone()[0]
+        query = f"SELECT count(*) FROM messages WHERE queue = ? AND {which}"
+        return ask(self.file, query, self.queue)[0][0]
 
     def close(self):
         self.publisher.close(WAIT_S)

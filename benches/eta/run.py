@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ HERE = Path(__file__).parent
 #: What an earlier run left in another queue disturbs nobody.
 QUEUE = f"eta-bench-{os.getpid()}"
 PATIENCE_S = 900
+COUNT = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())"
 
 
 class Bench:
@@ -185,8 +185,9 @@ class Bench:
         if self.broker == "sqlite":
             column = "run_at_ms" if self.kind == "far" else "owner"
             query = f"SELECT count(*) FROM messages WHERE {column} IS NOT NULL"
-            with sqlite3.connect(f"file:{self.folder}/queue.db?mode=ro", uri=True) as file:
-                return file.execute(query).fetchone()[0]
+            # In a process of its own: closed in this one, it would drop celeriac's locks as well.
+            command = [sys.executable, "-S", "-c", COUNT, self.folder / "queue.db", query]
+            return int(subprocess.run(command, capture_output=True, check=True).stdout)
         queues = [f"celery_delayed_{level}" for level in range(28)]
         try:
             with self._amqp().channel() as channel:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -178,3 +179,38 @@ def test_what_a_killed_worker_held_is_done_by_another_within_5_s(folder, client)
             assert held.get(timeout=GET_S) == "held"
             second.signal(signal.SIGTERM)
             assert second.wait() == 0
+
+
+def test_a_queue_file_that_is_deleted_while_it_is_used_is_made_anew_and_told(folder, client):
+    with Running(folder, "-P", "threads", "-c", "2") as worker:
+        worker.ready()
+        held = client.send_task("proj.hold", ("begun", "release"))
+        until((folder / "begun").exists)
+        for file in (folder / "disk").glob("q.db*"):
+            if file.is_file():
+                file.unlink()
+        assert client.send_task("proj.add", (1, 1)).get(timeout=GET_S) == 2
+        worker.wait_line("was deleted or replaced while it was in use")
+        # What it holds is of a file that is gone: its end takes nothing out of the new one.
+        (folder / "release").touch()
+        assert held.get(timeout=GET_S) == "held"
+        assert client.send_task("proj.add", (2, 2)).get(timeout=GET_S) == 4
+        assert client.control.ping(timeout=2)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert broker.publisher(client).depth("celery", GET_S) == 0
+    assert "Traceback" not in worker.text
+
+
+def test_a_client_whose_locks_another_copy_of_sqlite_has_dropped_still_hears(folder, client):
+    sent = client.send_task("proj.add", (1, 1))
+    file = folder / "disk" / "q.db"
+    log = file.with_name("q.db-wal").stat().st_ino
+    with contextlib.closing(sqlite3.connect(file)) as another:
+        another.execute("SELECT count(*) FROM messages").fetchone()
+    with Running(folder, "-P", "threads", "-c", "1") as worker:
+        worker.ready()
+        # The worker took the file for nobody's: what this test is about has happened.
+        assert file.with_name("q.db-wal").stat().st_ino != log
+        assert sent.get(timeout=GET_S) == 2
+        assert client.send_task("proj.add", (2, 2)).get(timeout=GET_S) == 4

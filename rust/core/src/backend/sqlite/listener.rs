@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rusqlite::Transaction;
 
 use super::documents;
 use crate::backend::Subscription;
@@ -28,8 +29,22 @@ struct Shared {
     /// Hashes of the ids that are waited for: a ring about others costs nothing.
     wanted: Arc<Mutex<HashSet<u64>>>,
     /// The number of the last document that was looked at.
-    seen: Mutex<i64>,
+    seen: Mutex<Seen>,
     has_ended: AtomicBool,
+}
+
+/// How far documents were looked at, and in which file ([`Database::opening`]).
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    opening: u64,
+    seq: i64,
+}
+
+impl Seen {
+    /// Where to go on: a file that has taken the other's place is read from its beginning.
+    fn after(self, opening: u64) -> i64 {
+        if self.opening == opening { self.seq } else { 0 }
+    }
 }
 
 /// Listens until it and all its subscriptions are dropped.
@@ -55,7 +70,12 @@ impl Listener {
                 };
             })
         });
-        let seen = database.read(deadline, documents::last_seq)?;
+        let seen = database.read(deadline, |snapshot| {
+            Ok(Seen {
+                opening: database.opening(),
+                seq: documents::last_seq(snapshot)?,
+            })
+        })?;
         let shared = Arc::new(Shared {
             database,
             ear,
@@ -126,16 +146,22 @@ impl Shared {
     fn advance(&self) -> Result<()> {
         let mut seen = self.seen.lock();
         *seen = self.database.read(Deadline::after(PATIENCE), |snapshot| {
-            documents::each_after(
-                snapshot,
-                *seen,
-                |task_id| self.waiters.contains(task_id),
-                |task_id, document| {
-                    self.waiters.deliver(task_id, document);
-                },
-            )
+            self.hand_out(snapshot, *seen)
         })?;
         Ok(())
+    }
+
+    fn hand_out(&self, snapshot: &Transaction<'_>, seen: Seen) -> rusqlite::Result<Seen> {
+        let opening = self.database.opening();
+        let seq = documents::each_after(
+            snapshot,
+            seen.after(opening),
+            |task_id| self.waiters.contains(task_id),
+            |task_id, document| {
+                self.waiters.deliver(task_id, document);
+            },
+        )?;
+        Ok(Seen { opening, seq })
     }
 
     /// Enters a waiter between two documents: what is stored before is seen, what comes after is
@@ -143,29 +169,21 @@ impl Shared {
     fn subscribe(&self, task_id: &str, already_sent: bool, deadline: Deadline) -> Result<WaiterHandle> {
         let now_ms = self.database.unix_ms();
         let mut seen = self.seen.lock();
-        let (last, current) = self.database.read(deadline, |snapshot| {
-            let last = if self.waiters.is_empty() {
-                documents::last_seq(snapshot)?
-            } else {
-                documents::each_after(
-                    snapshot,
-                    *seen,
-                    |task_id| self.waiters.contains(task_id),
-                    |task_id, document| {
-                        self.waiters.deliver(task_id, document);
-                    },
-                )?
-            };
+        let current = self.database.read(deadline, |snapshot| {
             // Seen even if this is repeated: nobody is handed a document twice.
-            *seen = last;
-            let current = if already_sent {
-                None
+            *seen = if self.waiters.is_empty() {
+                Seen {
+                    opening: self.database.opening(),
+                    seq: documents::last_seq(snapshot)?,
+                }
             } else {
-                documents::current(snapshot, task_id, now_ms)?
+                self.hand_out(snapshot, *seen)?
             };
-            Ok((last, current))
+            if already_sent {
+                return Ok(None);
+            }
+            documents::current(snapshot, task_id, now_ms)
         })?;
-        *seen = last.max(*seen);
         let handle = self.waiters.subscribe(task_id);
         if let Some(current) = current {
             handle.start_with(current);

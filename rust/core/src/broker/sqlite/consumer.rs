@@ -1,6 +1,6 @@
 //! Leases messages and settles them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,8 +41,8 @@ pub(super) struct SqliteConsumer {
     prefetch: usize,
     queues: Mutex<Vec<String>>,
     to_bind: Mutex<Vec<QueueSpec>>,
-    /// Tags of what is leased and not settled.
-    held: Mutex<HashSet<String>>,
+    /// Tags of what is leased and not settled, and the [`Database::opening`] it came with.
+    held: Mutex<HashMap<String, u64>>,
     session: Mutex<Option<Arc<Session>>>,
     is_interrupted: AtomicBool,
     is_closed: AtomicBool,
@@ -154,11 +154,12 @@ impl SqliteConsumer {
         let taken = database.write(deadline, |transaction| {
             keeper::ensure(transaction, &session.owner)?;
             messages::promote(transaction, &queues, now_ms, room)?;
-            messages::lease(transaction, &queues, session.owner.id, room)
+            let taken = messages::lease(transaction, &queues, session.owner.id, room)?;
+            Ok((database.opening(), taken))
         })?;
-        self.held
-            .lock()
-            .extend(taken.iter().map(|delivery| delivery.token.tag.clone()));
+        let (opening, taken) = taken;
+        let tags = taken.iter().map(|delivery| delivery.token.tag.clone());
+        self.held.lock().extend(tags.map(|tag| (tag, opening)));
         Ok(Found::Some(taken))
     }
 
@@ -201,20 +202,22 @@ impl Consumer for SqliteConsumer {
         // A tag that is not held was settled before, and its id may be another message's by now.
         // Not held from here on: what is handed back may be reserved again, under the same tag,
         // before its settlement returns.
-        let is_held: Vec<bool> = {
+        let came_with: Vec<Option<u64>> = {
             let mut held = self.held.lock();
             batch
                 .iter()
                 .map(|settlement| held.remove(&settlement.token.tag))
                 .collect()
         };
-        let settled = settle_all(&session, &batch, &is_held, deadline);
+        let settled = settle_all(&session, &batch, &came_with, deadline);
         let requeued = match settled {
             Ok(requeued) => requeued,
             Err(error) => {
-                let still_held = batch.iter().zip(is_held).filter(|(_, is_held)| *is_held);
-                let tags = still_held.map(|(settlement, _)| settlement.token.tag.clone());
-                self.held.lock().extend(tags);
+                let still_held = batch
+                    .iter()
+                    .zip(came_with)
+                    .filter_map(|(settlement, opening)| Some((settlement.token.tag.clone(), opening?)));
+                self.held.lock().extend(still_held);
                 return Err(Unsettled { error, batch });
             }
         };
@@ -298,7 +301,7 @@ fn wait(consumer: &SqliteConsumer, session: &Session, deadline: Deadline) {
 fn settle_all(
     session: &Session,
     batch: &[Settlement],
-    is_held: &[bool],
+    came_with: &[Option<u64>],
     deadline: Deadline,
 ) -> Result<Vec<String>> {
     let database = &session.database;
@@ -315,7 +318,10 @@ fn settle_all(
             batch.iter().filter_map(|settlement| settlement.put.as_ref()),
             now_ms,
         )?;
-        for (settlement, _) in batch.iter().zip(is_held).filter(|(_, is_held)| **is_held) {
+        // In a file that has taken the other's place, its id is another message's.
+        let opening = Some(database.opening());
+        let held = batch.iter().zip(came_with).filter(|(_, with)| **with == opening);
+        for (settlement, _) in held {
             requeued.extend(messages::settle(
                 transaction,
                 &settlement.token,

@@ -5,13 +5,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::schema::Unfit;
+use super::file::Footing;
+use super::schema::{Carried, Unfit};
 use super::wakeup::Bell;
 use super::{file, schema};
 use crate::broker::url::{BrokerUrl, Scheme};
@@ -103,11 +106,23 @@ static OPEN: PerProcess<Mutex<HashMap<PathBuf, Weak<Database>>>> = PerProcess::n
 /// The connections of this process to one file.
 #[derive(Debug)]
 pub(crate) struct Database {
-    path: PathBuf,
-    writer: Mutex<Connection>,
-    reader: Mutex<Connection>,
+    config: Config,
+    /// None between a file that is gone and the one that takes its place.
+    writer: Mutex<Option<Connection>>,
+    reader: Mutex<Option<Connection>>,
+    ground: Mutex<Ground>,
+    /// How often the file was opened anew. It does not change while a transaction runs.
+    openings: AtomicU64,
     clock: Arc<dyn Clock>,
     pub(crate) bell: Bell,
+}
+
+/// What the connections stand on.
+#[derive(Debug)]
+struct Ground {
+    files: Footing,
+    /// What a new file is to know of the one before.
+    to_carry: Carried,
 }
 
 impl Database {
@@ -122,27 +137,26 @@ impl Database {
     }
 
     fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let path = &config.path;
-        file::prepare(path)?;
-        let deadline = Deadline::after(OPENING);
-        let mut writer = persist(path, deadline, || connect(config))?;
-        match persist(path, deadline, || schema::migrate(&mut writer))? {
-            Ok(()) => {}
-            Err(unfit) => return Err(unfit_file(path, unfit)),
-        }
-        let reader = persist(path, deadline, || connect(config))?;
-        let wake_folder = file::create_wake_folder(path).map_err(|error| Error::Storage {
-            path: path.display().to_string(),
-            cause: format!("cannot create the folder of the wake-up sockets: {error}"),
-            passing: false,
-        })?;
+        let (writer, reader) = connect_both(config, Deadline::after(OPENING))?;
+        let wake_folder = create_wake_folder(&config.path)?;
         Ok(Self {
-            path: path.clone(),
-            writer: Mutex::new(writer),
-            reader: Mutex::new(reader),
+            config: config.clone(),
+            writer: Mutex::new(Some(writer)),
+            reader: Mutex::new(Some(reader)),
+            ground: Mutex::new(Ground {
+                files: Footing::of(&config.path),
+                to_carry: Carried::default(),
+            }),
+            openings: AtomicU64::new(0),
             bell: Bell::new(wake_folder, Arc::clone(&clock)),
             clock,
         })
+    }
+
+    /// Which file this is, of those that had its name one after the other. Asked within a
+    /// transaction it is the file of that transaction.
+    pub(crate) fn opening(&self) -> u64 {
+        self.openings.load(Ordering::Acquire)
     }
 
     /// Now, in milliseconds since the Unix epoch.
@@ -161,11 +175,13 @@ impl Database {
         deadline: Deadline,
         mut work: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
+        self.stay_with_the_file(deadline)?;
         let given = deadline.left();
         let Some(mut writer) = self.writer.try_lock_until(deadline.instant()) else {
             return Err(busy(given));
         };
-        persist(&self.path, deadline, || {
+        let writer = writer.as_mut().ok_or_else(|| gone(&self.config.path))?;
+        persist(&self.config.path, deadline, || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
@@ -179,15 +195,92 @@ impl Database {
         deadline: Deadline,
         mut work: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
+        self.stay_with_the_file(deadline)?;
         let given = deadline.left();
         let Some(mut reader) = self.reader.try_lock_until(deadline.instant()) else {
             return Err(busy(given));
         };
-        persist(&self.path, deadline, || {
+        let reader = reader.as_mut().ok_or_else(|| gone(&self.config.path))?;
+        persist(&self.config.path, deadline, || {
             let snapshot = reader.transaction_with_behavior(TransactionBehavior::Deferred)?;
             work(&snapshot)
         })
     }
+
+    /// Opens the file anew when another one has its name by now.
+    ///
+    /// Somebody has deleted it, or put another in its place; or another copy of SQLite in a
+    /// process that uses it has dropped that process's locks, and its log was deleted under it.
+    /// Whoever stayed with what is deleted would write where nobody reads.
+    fn stay_with_the_file(&self, deadline: Deadline) -> Result<()> {
+        if self.ground.lock().files == Footing::of(&self.config.path) {
+            return Ok(());
+        }
+        let given = deadline.left();
+        let (Some(mut writer), Some(mut reader)) = (
+            self.writer.try_lock_until(deadline.instant()),
+            self.reader.try_lock_until(deadline.instant()),
+        ) else {
+            return Err(busy(given));
+        };
+        let mut ground = self.ground.lock();
+        if ground.files == Footing::of(&self.config.path) {
+            return Ok(());
+        }
+        if let Some(stale) = writer.take() {
+            ground.to_carry = schema::to_carry(&stale).unwrap_or_default();
+            leave(stale);
+        }
+        // Both are closed before one is opened: SQLite would hand on what they share.
+        if let Some(stale) = reader.take() {
+            leave(stale);
+        }
+        let (mut new_writer, new_reader) = connect_both(&self.config, deadline)?;
+        create_wake_folder(&self.config.path)?;
+        persist(&self.config.path, deadline, || {
+            schema::carry(&mut new_writer, &ground.to_carry)
+        })?;
+        ground.files = Footing::of(&self.config.path);
+        (*writer, *reader) = (Some(new_writer), Some(new_reader));
+        self.openings.fetch_add(1, Ordering::Release);
+        tracing::warn!(
+            path = %self.config.path.display(),
+            "the queue file or its log was deleted or replaced while it was in use; what has its name now is \
+             used, and what was in the old one is lost. Stop workers and producers before you delete it, \
+             and open it with no other copy of SQLite in a process that uses celeriac"
+        );
+        Ok(())
+    }
+}
+
+/// A writer and a reader of a file that is made, and brought up to date, if need be.
+fn connect_both(config: &Config, deadline: Deadline) -> Result<(Connection, Connection)> {
+    let path = &config.path;
+    file::prepare(path)?;
+    let mut writer = persist(path, deadline, || connect(config))?;
+    match persist(path, deadline, || schema::migrate(&mut writer))? {
+        Ok(()) => {}
+        Err(unfit) => return Err(unfit_file(path, unfit)),
+    }
+    let reader = persist(path, deadline, || connect(config))?;
+    Ok((writer, reader))
+}
+
+/// Closes a connection to what is deleted, without moving its log into what others use.
+fn leave(stale: Connection) {
+    let left = stale.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    if let Err(error) = left {
+        tracing::debug!(%error, "a stale connection is kept open");
+        std::mem::forget(stale);
+    }
+}
+
+fn create_wake_folder(path: &Path) -> Result<PathBuf> {
+    file::create_wake_folder(path).map_err(|error| Error::Storage {
+        path: path.display().to_string(),
+        cause: format!("cannot create the folder of the wake-up sockets: {error}"),
+        passing: false,
+    })
 }
 
 fn connect(config: &Config) -> rusqlite::Result<Connection> {
@@ -246,6 +339,15 @@ fn storage(path: &Path, error: &rusqlite::Error) -> Error {
         path: path.display().to_string(),
         cause: error.to_string(),
         passing: error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+    }
+}
+
+/// Another thread has failed to open it anew; the next call tries again.
+fn gone(path: &Path) -> Error {
+    Error::Storage {
+        path: path.display().to_string(),
+        cause: "it was deleted and could not be opened anew yet".to_owned(),
+        passing: true,
     }
 }
 

@@ -100,6 +100,31 @@ fn fuse_type(mounts: &str, folder: &Path) -> Option<String> {
     mounted.max_by_key(|(length, _)| *length).map(|(_, kind)| kind)
 }
 
+/// The file and its log as the file system numbers them: two that are equal are the same files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Footing([Option<(u64, u64)>; 2]);
+
+impl Footing {
+    /// Of what is under these names now.
+    pub(super) fn of(path: &Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Self([numbers(path), numbers(Path::new(&log))])
+    }
+}
+
+#[cfg(unix)]
+fn numbers(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Elsewhere nobody can delete what is open.
+#[cfg(not(unix))]
+fn numbers(_path: &Path) -> Option<(u64, u64)> {
+    None
+}
+
 /// The folder of the wake-up sockets, created with the database.
 pub(super) fn create_wake_folder(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().unwrap_or_default().to_owned();

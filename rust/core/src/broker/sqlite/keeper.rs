@@ -34,15 +34,13 @@ pub(super) struct Owner {
 
 /// Enters a consumer into the list of owners.
 pub(super) fn enroll(database: &Database, node: &str, socket: &str, deadline: Deadline) -> Result<Owner> {
-    let id = database.write(deadline, |transaction| {
-        insert(transaction, None, node, socket)?;
-        Ok(transaction.last_insert_rowid())
-    })?;
-    Ok(Owner {
-        id,
+    let owner = Owner {
+        id: fresh_id(),
         node: node.to_owned(),
         socket: socket.to_owned(),
-    })
+    };
+    database.write(deadline, |transaction| insert(transaction, &owner))?;
+    Ok(owner)
 }
 
 /// Enters an owner again who was taken for dead, so that nothing it leases is without an owner.
@@ -53,13 +51,19 @@ pub(super) fn ensure(transaction: &Transaction<'_>, owner: &Owner) -> rusqlite::
     if is_there {
         return Ok(());
     }
-    insert(transaction, Some(owner.id), &owner.node, &owner.socket)
+    insert(transaction, owner)
 }
 
-fn insert(transaction: &Transaction<'_>, id: Option<i64>, node: &str, socket: &str) -> rusqlite::Result<()> {
+/// Nobody else's in this file, nor in one that takes its place while the owner lives.
+fn fresh_id() -> i64 {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    i64::try_from(random >> 2).unwrap_or(i64::MAX).max(1)
+}
+
+fn insert(transaction: &Transaction<'_>, owner: &Owner) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT INTO owners (id, node, pid, socket) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![id, node, std::process::id(), socket])?;
+        .execute(params![owner.id, owner.node, std::process::id(), owner.socket])?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The tables, and how an older file is brought up to date.
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Row, Transaction, params_from_iter};
 
 /// "CELR": tells our files from other people's.
 const APPLICATION_ID: i32 = 0x4345_4c52;
@@ -100,6 +100,51 @@ ALTER TABLE messages ADD COLUMN aside_at_ms INTEGER;
 ALTER TABLE messages ADD COLUMN aside_by TEXT;
 ",
 ];
+
+/// What a file that takes another's place is told at once, because nobody would tell it again:
+/// which queues are bound (but for those of one owner), and who listens to remote control.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    bindings: Vec<[String; 4]>,
+    mailboxes: Vec<[String; 5]>,
+}
+
+pub(super) fn to_carry(stale: &Connection) -> rusqlite::Result<Carried> {
+    let mut bindings = stale
+        .prepare("SELECT exchange, exchange_type, routing_key, queue FROM bindings WHERE owner IS NULL")?;
+    let mut mailboxes =
+        stale.prepare("SELECT socket, queue, exchange, exchange_type, routing_key FROM mailboxes")?;
+    Ok(Carried {
+        bindings: bindings.query_map([], texts)?.collect::<Result<_, _>>()?,
+        mailboxes: mailboxes.query_map([], texts)?.collect::<Result<_, _>>()?,
+    })
+}
+
+fn texts<const COLUMNS: usize>(row: &Row<'_>) -> rusqlite::Result<[String; COLUMNS]> {
+    let mut columns = [const { String::new() }; COLUMNS];
+    for (index, column) in columns.iter_mut().enumerate() {
+        *column = row.get(index)?;
+    }
+    Ok(columns)
+}
+
+pub(super) fn carry(connection: &mut Connection, carried: &Carried) -> rusqlite::Result<()> {
+    let transaction = Transaction::new(connection, rusqlite::TransactionBehavior::Immediate)?;
+    for binding in &carried.bindings {
+        transaction.execute(
+            "INSERT OR IGNORE INTO bindings (exchange, exchange_type, routing_key, queue) VALUES (?, ?, ?, ?)",
+            params_from_iter(binding),
+        )?;
+    }
+    for mailbox in &carried.mailboxes {
+        transaction.execute(
+            "INSERT OR IGNORE INTO mailboxes (socket, queue, exchange, exchange_type, routing_key)
+             VALUES (?, ?, ?, ?, ?)",
+            params_from_iter(mailbox),
+        )?;
+    }
+    transaction.commit()
+}
 
 /// Why a file is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

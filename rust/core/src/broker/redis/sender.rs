@@ -2,6 +2,7 @@
 //! and says of each message, once, what became of it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -322,7 +323,7 @@ impl Sender {
             Landed {
                 serial,
                 manifest,
-                answers,
+                answers: answers.and_then(|answers| complete(answers, pipe.len())),
             }
         }));
     }
@@ -479,9 +480,30 @@ impl Sender {
     }
 }
 
+/// A message without an answer is not confirmed: it is as if the connection had broken before it.
+fn complete(answers: Vec<Value>, commands: usize) -> Result<Vec<Value>, RedisError> {
+    if answers.len() >= commands {
+        return Ok(answers);
+    }
+    let missing = format!("{} answers to {commands} commands", answers.len());
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, missing).into())
+}
+
 fn refusal(value: &Value) -> Option<RedisError> {
     if let Value::ServerError(error) = value {
         return Some(error.clone().into());
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_answer_confirms_nothing() {
+        let all = vec![Value::Int(1), Value::Int(2)];
+        assert_eq!(complete(all.clone(), 2).unwrap(), all);
+        assert!(is_lost(&complete(all, 3).unwrap_err()));
+    }
 }

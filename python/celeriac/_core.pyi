@@ -1,5 +1,5 @@
 # Types of the Rust module. The words live in Rust doc comments; stubtest keeps both equal.
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, final
 
 __version__: Final[str]
@@ -239,9 +239,16 @@ class PlainCalls:
     def is_current(self) -> bool: ...
     def admitted(self, args: Any, kwargs: Any, /) -> tuple[Any, dict[str, Any]] | None: ...
     def hand_over(self, args: Any, kwargs: Any, publisher: Any, /) -> Any: ...
-    def hand_member_over(
-        self, args: Any, kwargs: Any, publisher: Any, group_id: str, index: int, /
-    ) -> str | None: ...
+    def hand_members_over(
+        self,
+        first: Any,
+        rest: Iterator[Any],
+        publisher: Any,
+        group_id: str,
+        index: int,
+        end: Any,
+        /,
+    ) -> tuple[list[str], Any]: ...
 
 @final
 class Window:

@@ -138,10 +138,11 @@ class PromiseProxy(Proxy):
         except AttributeError:
             return self.__evaluate__()
 
-    # A task is called through its proxy many times: these two are found without a step of Python.
+    # A task is called through its proxy many times: these are found without a step of Python.
     # Before the object is made they are not, and `__getattr__` makes it.
     delay = property(operator.attrgetter("_thing.delay"), doc="That of the task.")
     apply_async = property(operator.attrgetter("_thing.apply_async"), doc="That of the task.")
+    s = property(operator.attrgetter("_thing.s"), doc="That of the task.")
 
     def __then__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function once the object is made (at once if it is).

@@ -39,7 +39,7 @@ class Shortcut:
 
     __slots__ = (
         "_app", "_era", "_handle", "_plain", "_results", "_template",
-        "hand_member_over", "hand_over",
+        "hand_members_over", "hand_over",
     )  # fmt: skip
 
     def __init__(self, task: Any, app: Any, template: Any, era: int) -> None:
@@ -49,8 +49,8 @@ class Shortcut:
         self._plain: _native.PlainCalls | None = None
         #: Sends a call through a publisher: see `_native.PlainCalls`.
         self.hand_over: Callable[[Any, Any, Any], AsyncResult | None] = _nothing
-        #: Sends a member of a group through a publisher, and returns its id.
-        self.hand_member_over: Callable[[Any, Any, Any, str, int], str | None] = _nothing
+        #: Sends members of a group through a publisher: see `_native.PlainCalls`.
+        self.hand_members_over: Callable[..., tuple[list[str], Any]] = _none_of_them
         if template is None:
             return
         check = getattr(task, "__header__", None) if task.typing else None
@@ -70,7 +70,7 @@ class Shortcut:
             app=app,
             handle=self._handle,
         )
-        self.hand_over, self.hand_member_over = plain.hand_over, plain.hand_member_over
+        self.hand_over, self.hand_members_over = plain.hand_over, plain.hand_members_over
 
     def holds(self) -> bool:
         """Say whether nothing has changed since it was made.
@@ -144,6 +144,10 @@ class Shortcut:
 
 def _nothing(*_call: Any) -> None:
     """Send nothing: the call has to be looked at."""
+
+
+def _none_of_them(first: Any, *_group: Any) -> tuple[list[str], Any]:
+    return [], first
 
 
 def shortcut_of(task: Any, app: Any, plain: type) -> Shortcut:

@@ -15,10 +15,11 @@ from celeriac.app.context import Context
 from celeriac.app.registry import unpickle_task
 from celeriac.app.shortcut import Shortcut, shortcut_of
 from celeriac.canvas import Signature, chunks, signature, xmap, xstarmap
+from celeriac.canvas.signature import signature_of_call
 from celeriac.exceptions import Ignore, MaxRetriesExceededError, OperationalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import ParamSpec, TypeVar
 
@@ -377,26 +378,30 @@ class Task(Generic[P, R]):
     def shadow_name(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str | None:
         """Choose another name for logs; for subclasses."""
 
-    def send_member(
-        self, args: Any, kwargs: Any, publisher: Any, group_id: str, index: int
-    ) -> str | None:
-        """Send a member of a group that says nothing but its arguments, if that is all there is.
+    def send_members(
+        self, first: Any, rest: Iterator[Any], publisher: Any, group_id: str, index: int, end: Any
+    ) -> tuple[list[str], Any]:
+        """Send members of a group as long as they say nothing but their arguments.
 
         Args:
-            args: Its positional arguments.
-            kwargs: Its keyword arguments.
-            publisher: The window it goes through.
+            first: A signature of this task.
+            rest: What comes after it; it is read on as long as it is signatures like the first.
+            publisher: The window they go through.
             group_id: The group.
-            index: Its place there.
+            index: The first one's place there.
+            end: Stands for the end of `rest`.
 
         Returns:
-            Its id; None: nothing was sent, it has to go through `apply_async`.
+            The ids of what was sent, and the member after them, which has to go through
+            `apply_async`, or `end`.
         """
         is_changed = type(self).apply_async is not Task.plain_apply_async
         if is_changed or "apply_async" in self.__dict__:
-            return None
-        short = self._shortcut or self._new_shortcut()
-        return short.hand_member_over(args, kwargs, publisher, group_id, index)
+            return [], first
+        short = self._shortcut
+        if short is None or not short.holds():
+            short = self._new_shortcut()
+        return short.hand_members_over(first, rest, publisher, group_id, index, end)
 
     def _new_shortcut(self) -> Shortcut:
         made = shortcut_of(self, self._get_app(), Task)
@@ -559,7 +564,9 @@ class Task(Generic[P, R]):
         Returns:
             The signature.
         """
-        return self.signature(args, kwargs)
+        if type(self).signature is not Task.signature:
+            return self.signature(args, kwargs)
+        return signature_of_call(self, args, kwargs, self.app)
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
         """Make a signature that takes no further arguments.

@@ -21,6 +21,9 @@ from celeriac.result.handles import LazyHandles
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+#: Stands for the end of the members: any of them may be None.
+_END = object()
+
 
 @Signature.register_type()
 class group(Signature):  # noqa: N801 - Celery's name
@@ -140,8 +143,8 @@ class group(Signature):  # noqa: N801 - Celery's name
         lent, connection = (options.pop(key, None) for key in ("publisher", "connection"))
         with app.publisher_or(lent, connection) as publisher:
             for sent in self._send(publisher, group_id, args, kwargs, options):
-                if isinstance(sent, str):
-                    results.append_id(sent)
+                if type(sent) is list:
+                    results.extend_ids(sent)
                 elif (
                     type(sent) is app.AsyncResult
                     and sent.backend is app.backend
@@ -164,7 +167,7 @@ class group(Signature):  # noqa: N801 - Celery's name
         """Send each member, one behind: of a chord's the last goes when the chord's size is stored.
 
         Yields:
-            A handle to each member's result, or its id where that is all there is to say.
+            A handle to each member's result; a list of ids where that is all there is to say.
         """
         is_plain = not (args or kwargs) and options.keys() == {"group_id"}
         quick = (self.app, publisher) if is_plain else None
@@ -209,14 +212,17 @@ class group(Signature):  # noqa: N801 - Celery's name
             quick: The application, and the window, for calls that say nothing but their arguments.
 
         Yields:
-            A signature, and a handle to its result; None and the id of what was sent.
+            A signature, and a handle to its result; None and the ids of what was sent.
         """
-        source = tasks.taken() if isinstance(tasks, LazyTasks) else tasks
-        for index, member in enumerate(source):
-            sent = None if quick is None else self._sent_at_once(member, quick, group_id, index)
-            if sent is not None:
-                yield None, sent
-                continue
+        source = tasks.taken() if isinstance(tasks, LazyTasks) else iter(tasks)
+        index, member = 0, next(source, _END)
+        while member is not _END:
+            if quick is not None:
+                ids, member = self._sent_at_once(member, source, quick, group_id, index)
+                if ids:
+                    index += len(ids)
+                    yield None, ids
+                    continue
             sig = maybe_signature(member, app=self._app, clone=True)
             if compose.kind(sig) == "group":
                 yield from self._frozen_members(sig.tasks, group_id, root_id, quick)
@@ -224,17 +230,23 @@ class group(Signature):  # noqa: N801 - Celery's name
             elif not _is_empty_chain(sig):
                 quick = None
                 yield sig, sig.freeze(group_id=group_id, root_id=root_id, group_index=index)
+            index, member = index + 1, next(source, _END)
 
-    def _sent_at_once(self, member: Any, quick: Any, group_id: str, index: int) -> Any:
+    def _sent_at_once(
+        self, member: Any, source: Iterator[Any], quick: Any, group_id: str, index: int
+    ) -> tuple[list[str], Any]:
+        """Send a member, and those after it that are like it.
+
+        Returns:
+            As `Task.send_members`; nothing and the member where it has to be looked at.
+        """
         if type(member) is not Signature or member["options"]:
-            return None
+            return [], member
         (app, window), given = quick, member.app_given
         known = member.task_given or app.tasks.get(member["task"])
         if known is None or (given is not None and given is not app) or known.app is not app:
-            return None
-        # Compat: a signature that was read from JSON has a list; Celery sends, and shows, a tuple.
-        args = tuple(member["args"])
-        return known.send_member(args, member["kwargs"], window, group_id, index)
+            return [], member
+        return known.send_members(member, source, window, group_id, index, _END)  # type: ignore[no-any-return]
 
     def _options_of_members(self, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
         options = dict(self.options)

@@ -31,6 +31,14 @@ class LazyHandles(MutableSequence[Any]):
         """
         self._items.append(task_id)
 
+    def extend_ids(self, task_ids: Iterable[str]) -> None:
+        """Append the handles of tasks.
+
+        Args:
+            task_ids: The tasks' ids.
+        """
+        self._items.extend(task_ids)
+
     def _handle(self, index: int) -> Any:
         item = self._items[index]
         if isinstance(item, str):

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use crate::errors::OrRaise;
 use crate::template::{Plainly, Said, Template};
@@ -131,24 +131,45 @@ impl PlainCalls {
         self.handle.bind(py).call1((task_id,)).map(Some)
     }
 
-    /// Hands a member of a group over and returns its id; `None` as of `admitted`.
-    #[pyo3(signature = (args, kwargs, publisher, group_id, index, /))]
-    fn hand_member_over<'py>(
+    /// Hands members of a group over, the first of them at `index`: `first`, a signature of this task,
+    /// and what follows in `rest`, as long as each is like it and says nothing but its arguments.
+    ///
+    /// Returns their ids, and what came after them: `end` if nothing did.
+    #[pyo3(signature = (first, rest, publisher, group_id, index, end, /))]
+    fn hand_members_over<'py>(
         &self,
-        args: &Bound<'py, PyAny>,
-        kwargs: &Bound<'py, PyAny>,
+        first: Bound<'py, PyAny>,
+        rest: &Bound<'py, PyIterator>,
         publisher: &Bound<'py, PyAny>,
         group_id: &Bound<'py, PyString>,
-        index: i64,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        mut index: i64,
+        end: Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyAny>)> {
+        let py = rest.py();
+        let ids = PyList::empty(py);
         let Some(window) = self.window_of(publisher)? else {
-            return Ok(None);
+            return Ok((ids, first));
         };
-        let Some((args, kwargs)) = self.admitted(args, kwargs)? else {
-            return Ok(None);
-        };
-        self.publish(&window, &args, &kwargs, Some((group_id, index)))
-            .map(Some)
+        let like = Likeness::of(&first)?;
+        let mut rest = rest.clone();
+        let mut member = first;
+        loop {
+            let Some((args, kwargs)) = like.arguments(&member)? else {
+                return Ok((ids, member));
+            };
+            let Some((args, kwargs)) = self.admitted(&args, &kwargs)? else {
+                return Ok((ids, member));
+            };
+            ids.append(self.publish(&window, &args, &kwargs, Some((group_id, index)))?)?;
+            index += 1;
+            if index % SIGNALS_EVERY == 0 {
+                py.check_signals()?;
+            }
+            member = match rest.next() {
+                Some(member) => member?,
+                None => return Ok((ids, end)),
+            };
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -240,6 +261,74 @@ impl PlainCalls {
 
 /// How long a call waits for room, and later for its confirm.
 const WAIT_S: f64 = 30.0;
+
+/// A list of signatures runs no Python code in between: Ctrl-C is looked for after so many.
+const SIGNALS_EVERY: i64 = 256;
+
+/// What makes a signature one of the same task as another: its class, and the task and application
+/// that it was made with. Where it was made with a name, that.
+struct Likeness<'py> {
+    class: Bound<'py, PyType>,
+    task: Bound<'py, PyAny>,
+    app: Bound<'py, PyAny>,
+    name: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Likeness<'py> {
+    fn of(first: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = first.py();
+        let task = first.getattr(intern!(py, "_type"))?;
+        let name = if task.is_none() {
+            Some(first.get_item(intern!(py, "task"))?)
+        } else {
+            None
+        };
+        Ok(Self {
+            class: first.get_type(),
+            app: first.getattr(intern!(py, "_app"))?,
+            task,
+            name,
+        })
+    }
+
+    /// The arguments of a signature like the first that has no options.
+    fn arguments(
+        &self,
+        member: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let py = member.py();
+        if !member.is_exact_instance(&self.class)
+            || !member.getattr(intern!(py, "_type"))?.is(&self.task)
+            || !member.getattr(intern!(py, "_app"))?.is(&self.app)
+        {
+            return Ok(None);
+        }
+        let said = member.cast::<PyDict>()?;
+        if let Some(name) = &self.name
+            && !said
+                .get_item(intern!(py, "task"))?
+                .is_some_and(|task| task.eq(name).unwrap_or(false))
+        {
+            return Ok(None);
+        }
+        let (Some(options), Some(args), Some(kwargs)) = (
+            said.get_item(intern!(py, "options"))?,
+            said.get_item(intern!(py, "args"))?,
+            said.get_item(intern!(py, "kwargs"))?,
+        ) else {
+            return Ok(None);
+        };
+        if options.is_truthy()? {
+            return Ok(None);
+        }
+        // Compat: a signature that was read from JSON has a list; Celery sends, and shows, a tuple.
+        let args = match args.cast_exact::<PyList>() {
+            Ok(args) => args.to_tuple().into_any(),
+            Err(_) => args,
+        };
+        Ok(Some((args, kwargs)))
+    }
+}
 
 /// Arguments of the plain types; nothing at all is an empty tuple, or dict.
 fn plain_arguments<'py>(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeriac import Celery, group, signals
+from celeriac import Celery, group, signals, signature
 from celeriac.app import shortcut
 from celeriac.app.sending import Sender
 from celeriac.exceptions import EncodeError, OperationalError
@@ -43,6 +43,18 @@ own_options = st.fixed_dictionaries(
         "expires": st.integers(1_000, 2_000),
     },
 )
+
+
+#: How a member of a group may be written.
+WRITTEN = {
+    "a dictionary from JSON": lambda add, args, kwargs: {
+        **add.signature(args, kwargs),
+        "args": list(args),
+    },
+    "by its name": lambda add, args, kwargs: signature(add.name, args, kwargs, app=add.app),
+    "of its task": lambda add, args, kwargs: add.s(*args, **kwargs),
+    "with an option": lambda add, args, kwargs: add.s(*args, **kwargs).set(time_limit=9),
+}
 
 
 @pytest.fixture
@@ -115,12 +127,16 @@ def _hear(**_kwargs):
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    members=st.lists(st.tuples(st.lists(json_values, max_size=3), keywords), min_size=1, max_size=4)
+    members=st.lists(
+        st.tuples(st.sampled_from(sorted(WRITTEN)), st.lists(json_values, max_size=3), keywords),
+        min_size=1,
+        max_size=6,
+    )
 )
 def test_a_groups_members_go_the_short_way_as_they_go_the_long_way(app, add, sent, members):
     def send():
-        made = group([add.s(*args, **(kwargs or {})) for args, kwargs in members], app=app)
-        return made.apply_async()
+        made = [WRITTEN[kind](add, args, kwargs or {}) for kind, args, kwargs in members]
+        return group(made, app=app).apply_async()
 
     short = send()
     signals.before_task_publish.connect(_hear)
@@ -132,6 +148,10 @@ def test_a_groups_members_go_the_short_way_as_they_go_the_long_way(app, add, sen
     ids = [one.headers["id"] for one in messages]
     assert ids == [one.id for one in short] + [one.id for one in long]
 
+    assert [one.headers["group_index"] for one in messages[: len(members)]] == list(
+        range(len(members))
+    )
+
     def without_group(one, its_group):
         assert one.headers["group"] == its_group.id
         return same(one).replace(its_group.id, "GROUP")
@@ -140,6 +160,46 @@ def test_a_groups_members_go_the_short_way_as_they_go_the_long_way(app, add, sen
     assert [without_group(one, short) for one in messages[:half]] == [
         without_group(one, long) for one in messages[half:]
     ]
+
+
+def test_members_are_sent_without_a_look_at_each_as_long_as_they_are_alike(
+    app, add, sent, long_ways
+):
+    mul = app.task(lambda *_a, **_k: 1, name="mul", lazy=False)
+    calls = [add.s(0), signature("add", (1,), app=app), mul.s(2), add.s(3)]
+    made = group(member for member in calls)
+    sent_as = made.apply_async()
+    assert long_ways == []
+    messages = sent(app, 4)
+    assert [one.headers["task"] for one in messages] == ["add", "add", "mul", "add"]
+    assert [one.headers["id"] for one in messages] == [one.id for one in sent_as]
+
+
+def test_who_listens_from_the_middle_of_a_group_on_hears_the_rest_of_it(app, add, sent):
+    heard = []
+
+    def hear(headers, **_kwargs):
+        heard.append(headers["group_index"])
+
+    def calls():
+        for number in range(4):
+            if number == 2:
+                signals.before_task_publish.connect(hear)
+            yield add.s(number)
+
+    try:
+        group(calls()).apply_async()
+    finally:
+        signals.before_task_publish.disconnect(hear)
+    assert heard == [2, 3]
+    assert len(sent(app, 4)) == 4
+
+
+def test_arguments_that_a_member_does_not_take_end_the_group_there(app, sent):
+    one = app.task(lambda x: x, name="one", lazy=False)
+    with pytest.raises(TypeError, match="positional argument"):
+        group([one.s(1), one.s(1, 2), one.s(3)]).apply_async()
+    assert [message.headers["group_index"] for message in sent(app, 1)] == [0]
 
 
 def test_plain_calls_take_the_short_way(app, add, sent, long_ways):

@@ -490,6 +490,28 @@ fn connections_that_fall_silent_together_cost_one_time_out() {
 }
 
 #[test]
+fn what_a_settlement_reserves_again_is_not_asked_about_over_a_connection_that_fell_silent() {
+    let space = Space::fresh();
+    let proxy = Proxy::before(&space.address());
+    let publisher = broker::open_publisher(&space.url("")).unwrap();
+    assert_eq!(
+        send_all(&*publisher, vec![message("q", "1", 0), message("q", "2", 0)]),
+        []
+    );
+    let consumer = consumer(&space.url_at(proxy.port, ""));
+    consumer.reserve_ahead(true);
+    let held = reserve(&*consumer, 1);
+    // The one that settles is opened after this.
+    proxy.mute();
+    let a_time_out = in_ms(8_000);
+    settle(&*consumer, held, &Verdict::RequeueLost);
+    assert!(!a_time_out.has_passed());
+    let again = consumer.take_reserved();
+    assert_eq!(texts(&again), ["1"]);
+    assert_eq!(again[0].losses, 1);
+}
+
+#[test]
 fn what_a_settlement_has_reserved_without_an_answer_is_handed_back() {
     let space = Space::fresh();
     let proxy = Proxy::before(&space.address());

@@ -136,6 +136,7 @@ impl PlainCalls {
     ///
     /// Returns their ids, and what came after them: `end` if nothing did.
     #[pyo3(signature = (first, rest, publisher, group_id, index, end, /))]
+    #[expect(clippy::too_many_arguments, reason = "one crossing for a whole group")]
     fn hand_members_over<'py>(
         &self,
         first: Bound<'py, PyAny>,

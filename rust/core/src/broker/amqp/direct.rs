@@ -111,6 +111,9 @@ impl Underway for Sending {
                 self.tell(parcel, confirmation);
             }
             Some((was_sent, Err(_))) => {
+                if was_sent {
+                    tracing::warn!("no confirmation of a message: it is sent again over another channel");
+                }
                 parcel.was_sent |= was_sent;
                 hand_over(&self.inlet, parcel);
             }

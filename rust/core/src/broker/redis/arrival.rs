@@ -113,7 +113,7 @@ impl RedisConsumer {
                 link.drop_connection(live.serial);
             }
         }
-        let mut live = self.custody.link.live().await?;
+        let mut live = self.custody.link.proved().await?;
         let mut held = self.custody.held.lock().drain();
         held.retain(|tag| !tag.starts_with(ASIDE) && !fanout::was_heard(tag));
         self.custody.hand_back(&mut live, &held).await?;

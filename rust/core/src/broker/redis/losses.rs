@@ -7,6 +7,7 @@
 use redis::RedisError;
 
 use super::custody::Custody;
+use super::link::{Link, Live};
 use crate::broker::Delivery;
 use crate::error::Result;
 
@@ -20,7 +21,7 @@ impl Custody {
     /// Says of deliveries how often who held them died. What comes for the first time costs nothing.
     ///
     /// A server that does not answer ends nothing here: the messages are reserved, and run.
-    pub(super) async fn recall_losses(&self, deliveries: &mut [Delivery]) {
+    pub(super) async fn recall_losses(&self, link: &Link, live: &Live, deliveries: &mut [Delivery]) {
         let again: Vec<&mut Delivery> = deliveries
             .iter_mut()
             .filter(|delivery| delivery.redelivered && field(delivery).is_some())
@@ -33,7 +34,7 @@ impl Custody {
             .filter_map(|delivery| field(delivery))
             .map(str::to_owned)
             .collect();
-        match self.losses(&fields).await {
+        match self.losses(link, live, &fields).await {
             Ok(counts) => {
                 for (delivery, count) in again.into_iter().zip(counts) {
                     delivery.losses = count.unwrap_or(0);
@@ -43,14 +44,19 @@ impl Custody {
         }
     }
 
-    async fn losses(&self, fields: &[String]) -> Result<Vec<Option<u32>>> {
-        // Not over the connection that reserves: what is read over it rings when it changes.
-        let mut live = self.link.live().await?;
+    async fn losses(&self, link: &Link, live: &Live, fields: &[String]) -> Result<Vec<Option<u32>>> {
+        // What is read over a connection that tracks rings when it changes. The other one may have fallen
+        // silent long ago, and whoever settles waits for this.
+        let (link, mut live) = if live.has_tracking {
+            (&self.link, self.link.proved().await?)
+        } else {
+            (link, live.clone())
+        };
         let read: std::result::Result<Vec<Option<u32>>, RedisError> = redis::cmd("HMGET")
             .arg(&self.names.losses)
             .arg(fields)
             .query_async(&mut live.connection)
             .await;
-        read.map_err(|error| self.link.failed(live.serial, &error))
+        read.map_err(|error| link.failed(live.serial, &error))
     }
 }

@@ -51,7 +51,7 @@ impl RedisConsumer {
                 delivery(AckToken { tag, epoch: 0 }, queue, &item)
             })
             .collect();
-        self.custody.recall_losses(&mut deliveries).await;
+        self.custody.recall_losses(link, live, &mut deliveries).await;
         // After the last wait: who gives this up before has nothing entered that nobody gets.
         self.enter(&mut deliveries);
         let mut waiting = Waiting::default();

@@ -57,7 +57,8 @@ pub(super) async fn put(link: &Link, held: &Held, reason: &str, history: &Histor
 }
 
 fn marked(held: &Held, reason: &str, history: &History) -> Result<BasicProperties> {
-    let mut message = properties::from_amqp(&held.properties, bytes::Bytes::new(), 0);
+    let properties = held.properties.read()?;
+    let mut message = properties::from_amqp(&properties, bytes::Bytes::new(), 0);
     let expiration = message.properties.expiration.take().unwrap_or_default();
     // The server compares it with who publishes now.
     message.properties.extra.retain(|(name, _)| name != "user_id");
@@ -76,7 +77,7 @@ fn marked(held: &Held, reason: &str, history: &History) -> Result<BasicPropertie
     let at_unix_ms = i64::try_from(history.at_unix_ms).unwrap_or(i64::MAX);
     mark.insert(AT.into(), AMQPValue::LongLongInt(at_unix_ms));
     mark.insert(LOSSES.into(), AMQPValue::LongLongInt(history.losses.into()));
-    let mut headers = held.properties.headers().clone().unwrap_or_default();
+    let mut headers = properties.headers().clone().unwrap_or_default();
     headers.insert(HEADER.into(), AMQPValue::FieldTable(mark));
     Ok(properties::to_amqp(&message)?.with_headers(headers))
 }

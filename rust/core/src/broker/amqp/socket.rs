@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_rs::traits::Reactor;
@@ -14,16 +15,23 @@ use lapin::{Connection, ConnectionProperties};
 use parking_lot::Mutex;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
+use super::inbox::Inbox;
 use super::link::Fault;
+use super::tap::Tap;
 use crate::broker::dial::Wire;
 
-/// Greets a server over an open connection.
+/// Greets a server over an open connection, whose deliveries go into `inbox` where there is one.
 pub(super) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
     wire: Box<dyn Wire>,
+    inbox: Option<Arc<Inbox>>,
 ) -> Result<Connection, Fault> {
     let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), Sockets(Tokio::current())));
+    let wire = match inbox {
+        Some(inbox) => Box::new(Tap::on(wire, inbox)),
+        None => wire,
+    };
     let wire = Mutex::new(Some(wire.compat()));
     let hand_over = async move |_: AMQPUri, _: Runtime<RuntimeParts<Tokio, Sockets>>| match wire.lock().take()
     {

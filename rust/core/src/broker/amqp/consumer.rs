@@ -37,6 +37,8 @@ use crate::wire::message::Target;
 const MAX_RESERVED: usize = 1_024;
 /// How often a waiting reservation looks whether its connection still stands.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// By how much later than asked for a wait may end, so that it ends when the process is awake anyway.
+const LATE: Duration = Duration::from_millis(500);
 /// How long leaving a queue may take.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
@@ -145,10 +147,10 @@ impl AmqpConsumer {
                 }
             }
             let left = deadline.left();
-            let wait = if left.is_zero() {
-                LOOK_AGAIN
+            let end = if left.is_zero() {
+                Deadline::after(LOOK_AGAIN)
             } else {
-                left.min(LOOK_AGAIN)
+                deadline.min(Deadline::after(LOOK_AGAIN + LATE))
             };
             let answer = async {
                 match &mut asked {
@@ -165,7 +167,7 @@ impl AmqpConsumer {
                     }
                 }
                 answered = answer => return answered.map(|()| Vec::new()),
-                _rung_or_not = self.bell.wait(wait) => {}
+                _rung_or_not = self.bell.wait_until(end) => {}
             }
         }
     }
@@ -448,6 +450,13 @@ impl Consumer for AmqpConsumer {
         }
         // The connection has deadlines of its own: one that is open when ours passes is used.
         runtime::handle()?.block_on(self.reserve_until(room, deadline))
+    }
+
+    fn proof_due(&self, wait: Duration) -> Deadline {
+        if wait < LOOK_AGAIN {
+            return Deadline::after(wait);
+        }
+        runtime::beats().before(wait + LATE)
     }
 
     fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {

@@ -110,7 +110,15 @@ impl Link {
     /// # Errors
     /// [`Error::BadUrl`] when the URL's options cannot be used.
     pub(super) fn new(url: &BrokerUrl, name: &str, role: Role) -> Result<Self> {
-        let heartbeat_s = url.options.count("heartbeat")?.unwrap_or(DEFAULT_HEARTBEAT_S);
+        Self::with_heartbeat(url, name, role, DEFAULT_HEARTBEAT_S)
+    }
+
+    /// The same with another heartbeat, where the URL says nothing about it.
+    ///
+    /// # Errors
+    /// As [`Link::new`].
+    pub(super) fn with_heartbeat(url: &BrokerUrl, name: &str, role: Role, default_s: u64) -> Result<Self> {
+        let heartbeat_s = url.options.count("heartbeat")?.unwrap_or(default_s);
         let heartbeat = u16::try_from(heartbeat_s).map_err(|_| Error::BadUrl {
             detail: format!(
                 "transport option \"heartbeat\" is a number of seconds, at most 65535, not {heartbeat_s}"

@@ -57,7 +57,8 @@ pub(super) async fn put(link: &Link, held: &Held, reason: &str, history: &Histor
 }
 
 fn marked(held: &Held, reason: &str, history: &History) -> Result<BasicProperties> {
-    let properties = held.properties.read()?;
+    // Of what cannot be read the body is kept: it must not stay in the way of its queue.
+    let properties = held.properties.read().unwrap_or_default();
     let mut message = properties::from_amqp(&properties, bytes::Bytes::new(), 0);
     let expiration = message.properties.expiration.take().unwrap_or_default();
     // The server compares it with who publishes now.
@@ -314,5 +315,39 @@ impl Letter {
             history: self.history(),
             message: Ok(properties::from_amqp(&self.unmarked(), self.body.into(), 0)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::letter::{Kept, RawProperties};
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside_all_the_same() {
+        let not_in_utf_8 = RawProperties(bytes::Bytes::from_static(b"\x80\0\x01\xff"));
+        assert!(not_in_utf_8.message(bytes::Bytes::new(), 1).is_err());
+        let held = Held {
+            queue: "q".to_owned(),
+            exchange: "celery".to_owned(),
+            routing_key: "k".to_owned(),
+            properties: Kept::Raw(not_in_utf_8),
+            body: bytes::Bytes::from_static(b"kept"),
+            losses: 0,
+        };
+        let history = History {
+            at_unix_ms: 1,
+            worker: "w".to_owned(),
+            losses: 0,
+        };
+        let properties = marked(&held, "strange", &history).unwrap();
+        assert!(
+            properties
+                .headers()
+                .as_ref()
+                .unwrap()
+                .inner()
+                .contains_key(HEADER)
+        );
     }
 }

@@ -275,7 +275,9 @@ class Loop:
             self.events.flush()
         now_s = time.monotonic()
         if now_s >= self._may_turn_s:
-            self._must_turn_s = now_s + self.turned()
+            due_in_s = self.turned()
+            # From the moment of the answer: from one before it, the loop would wake once too early.
+            self._must_turn_s = time.monotonic() + due_in_s
             self._may_turn_s = min(now_s + _TURN_S, self._must_turn_s)
         if has_logs():
             drain_rust_logs()

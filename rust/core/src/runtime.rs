@@ -6,18 +6,31 @@
 //! the child leaks it and builds its own with its first use.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{Error, Result};
 use crate::per_process::PerProcess;
+use crate::time::Deadline;
 
 /// Counts the forks this process descends from.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// The runtimes, one for each generation of forks; older ones stay, and leak.
-static RUNTIMES: Mutex<Vec<(u32, &'static Runtime)>> = Mutex::new(Vec::new());
+static RUNTIMES: Mutex<Vec<Started>> = Mutex::new(Vec::new());
+
+/// Waits that may take longer end at multiples of this, so that an idle process wakes once for all of them.
+/// A little above half of the heartbeat that brokers are asked for; and a multiple of 64 ms, which
+/// is a slot of Tokio's wheel: in the middle of one its thread would wake twice.
+pub const BEAT: Duration = Duration::from_millis(2_560);
+
+struct Started {
+    generation: u32,
+    begun: Deadline,
+    runtime: &'static Runtime,
+}
 
 /// Marks this process as a fork's child: the next [`handle`] builds a new runtime.
 ///
@@ -39,9 +52,10 @@ pub fn generation() -> u32 {
 pub fn handle() -> Result<Handle> {
     let now = generation();
     let mut runtimes = RUNTIMES.lock();
-    if let Some((_, runtime)) = runtimes.iter().find(|(generation, _)| *generation == now) {
-        return Ok(runtime.handle().clone());
+    if let Some(started) = runtimes.iter().find(|started| started.generation == now) {
+        return Ok(started.runtime.handle().clone());
     }
+    let begun = Deadline::after(Duration::ZERO);
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("celeriac-io")
@@ -53,8 +67,37 @@ pub fn handle() -> Result<Handle> {
             passing: true,
         })?;
     let runtime: &'static Runtime = Box::leak(Box::new(runtime));
-    runtimes.push((now, runtime));
+    runtimes.push(Started {
+        generation: now,
+        begun,
+        runtime,
+    });
     Ok(runtime.handle().clone())
+}
+
+/// When waits end that may take longer. To be asked for once by who waits often.
+#[derive(Clone, Copy, Debug)]
+pub struct Beats(Option<Deadline>);
+
+/// The beats of this process's runtime.
+pub fn beats() -> Beats {
+    let now = generation();
+    let runtimes = RUNTIMES.lock();
+    let started = runtimes.iter().find(|started| started.generation == now);
+    Beats(started.map(|started| started.begun))
+}
+
+impl Beats {
+    /// The end of a wait that may take up to [`BEAT`] longer.
+    pub fn after(self, wait: Duration) -> Deadline {
+        let exact = Deadline::after(wait);
+        self.0.map_or(exact, |begun| exact.at_a_beat(begun, BEAT))
+    }
+
+    /// The end of a wait that may be up to [`BEAT`] shorter.
+    pub fn before(self, wait: Duration) -> Deadline {
+        self.after(wait.saturating_sub(BEAT))
+    }
 }
 
 /// A runtime without a thread: it runs on the thread that waits in it, which spares what is asked and
@@ -129,6 +172,20 @@ mod tests {
             waited.unwrap().unwrap().unwrap();
             other.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn a_wait_ends_at_a_beat_and_never_early() {
+        let begun = Deadline::after(Duration::ZERO);
+        for wait_ms in [1, 2_559, 2_560, 2_561, 5_000] {
+            let wait = Duration::from_millis(wait_ms);
+            let exact = Deadline::after(wait);
+            let end = exact.at_a_beat(begun, BEAT);
+            let after_ns = end.instant().duration_since(begun.instant()).as_nanos();
+            assert_eq!(after_ns % BEAT.as_nanos(), 0);
+            assert!(end >= exact && end.instant() < exact.instant() + BEAT);
+            assert_eq!(end.at_a_beat(begun, BEAT), end);
+        }
     }
 
     #[test]

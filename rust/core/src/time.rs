@@ -89,6 +89,20 @@ impl Deadline {
         Self(now + wait.min(Duration::from_secs(3_155_760_000)))
     }
 
+    /// The first moment not before this one that is a multiple of `beat` after `begun`.
+    #[must_use]
+    pub fn at_a_beat(self, begun: Self, beat: Duration) -> Self {
+        let since = self.0.saturating_duration_since(begun.0);
+        let over_ns = since.as_nanos() % beat.as_nanos().max(1);
+        let Ok(over_ns) = u64::try_from(over_ns) else {
+            return self;
+        };
+        if over_ns == 0 {
+            return self;
+        }
+        Self(self.0 + beat.saturating_sub(Duration::from_nanos(over_ns)))
+    }
+
     /// What is left, zero when it has passed.
     pub fn left(self) -> Duration {
         #[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]

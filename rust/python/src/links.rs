@@ -18,7 +18,7 @@ use crate::intake::Intake;
 use crate::{carried, logs, waits};
 
 /// How long a signal waits for its handler in an idle child; it wakes no more often.
-const SLICE: Duration = Duration::from_secs(5);
+const SLICE: Duration = Duration::from_secs(10);
 
 /// What a child said: "ready", "taken", "outcome", "recalled", or "gone" (its socket closed);
 /// "executed" stands for jobs of which "taken" and "outcome" came together.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use futures_util::future::FutureExt as _;
 use tokio::sync::Notify;
 
+use crate::time::Deadline;
+
 /// Rings are kept: one that comes while nobody waits ends the next wait at once.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
@@ -40,6 +42,13 @@ impl Bell {
     #[must_use = "the ring is taken: who waited looks"]
     pub(crate) async fn wait(&self, wait: Duration) -> bool {
         tokio::time::timeout(wait, self.rung.notified()).await.is_ok()
+    }
+
+    /// Waits for a ring until then.
+    #[must_use = "the ring is taken: who waited looks"]
+    pub(crate) async fn wait_until(&self, end: Deadline) -> bool {
+        let rung = self.rung.notified();
+        tokio::time::timeout_at(end.instant().into(), rung).await.is_ok()
     }
 }
 

@@ -142,6 +142,12 @@ pub trait Consumer: Send + Sync + std::fmt::Debug + 'static {
     /// The connection is lost. The next call reconnects (with back-off) and re-claims.
     fn reserve(&self, room: usize, deadline: Deadline) -> Result<Vec<Delivery>>;
 
+    /// When a reservation of about `wait` is best over: one that finds nothing wakes a process, which may have
+    /// other reasons to wake.
+    fn proof_due(&self, wait: Duration) -> Deadline {
+        Deadline::after(wait)
+    }
+
     /// Settles a batch: stores what is to be stored, then acks, requeues or sets aside, in as
     /// few round trips as the broker allows.
     ///

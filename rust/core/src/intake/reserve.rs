@@ -85,7 +85,7 @@ fn reserve(consumer: &dyn Consumer, desk: &Desk, settler: &Settler) {
     let mut is_lost = false;
     while let Some(room) = desk.wait_for_room() {
         let wait = if is_lost { PROOF } else { LONGEST_RESERVE };
-        let deadline = Deadline::after(wait);
+        let deadline = consumer.proof_due(wait);
         match consumer.reserve(room, deadline) {
             Ok(deliveries) => {
                 // An interrupted wait proves nothing about the connection.

@@ -57,7 +57,9 @@ pub(super) async fn put(link: &Link, held: &Held, reason: &str, history: &Histor
 }
 
 fn marked(held: &Held, reason: &str, history: &History) -> Result<BasicProperties> {
-    let mut message = properties::from_amqp(&held.properties, bytes::Bytes::new(), 0);
+    // Of what cannot be read the body is kept: it must not stay in the way of its queue.
+    let properties = held.properties.read().unwrap_or_default();
+    let mut message = properties::from_amqp(&properties, bytes::Bytes::new(), 0);
     let expiration = message.properties.expiration.take().unwrap_or_default();
     // The server compares it with who publishes now.
     message.properties.extra.retain(|(name, _)| name != "user_id");
@@ -76,7 +78,7 @@ fn marked(held: &Held, reason: &str, history: &History) -> Result<BasicPropertie
     let at_unix_ms = i64::try_from(history.at_unix_ms).unwrap_or(i64::MAX);
     mark.insert(AT.into(), AMQPValue::LongLongInt(at_unix_ms));
     mark.insert(LOSSES.into(), AMQPValue::LongLongInt(history.losses.into()));
-    let mut headers = held.properties.headers().clone().unwrap_or_default();
+    let mut headers = properties.headers().clone().unwrap_or_default();
     headers.insert(HEADER.into(), AMQPValue::FieldTable(mark));
     Ok(properties::to_amqp(&message)?.with_headers(headers))
 }
@@ -313,5 +315,39 @@ impl Letter {
             history: self.history(),
             message: Ok(properties::from_amqp(&self.unmarked(), self.body.into(), 0)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::letter::{Kept, RawProperties};
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside_all_the_same() {
+        let not_in_utf_8 = RawProperties(bytes::Bytes::from_static(b"\x80\0\x01\xff"));
+        assert!(not_in_utf_8.message(bytes::Bytes::new(), 1).is_err());
+        let held = Held {
+            queue: "q".to_owned(),
+            exchange: "celery".to_owned(),
+            routing_key: "k".to_owned(),
+            properties: Kept::Raw(not_in_utf_8),
+            body: bytes::Bytes::from_static(b"kept"),
+            losses: 0,
+        };
+        let history = History {
+            at_unix_ms: 1,
+            worker: "w".to_owned(),
+            losses: 0,
+        };
+        let properties = marked(&held, "strange", &history).unwrap();
+        assert!(
+            properties
+                .headers()
+                .as_ref()
+                .unwrap()
+                .inner()
+                .contains_key(HEADER)
+        );
     }
 }

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
-use lapin::message::Delivery as Letter;
+use lapin::BasicProperties;
 use lapin::options::BasicConsumeOptions;
+use lapin::types::ShortString;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::custody::{Custody, Held};
 use super::delayed::{self, Delayer};
 use super::headers::short;
+use super::inbox::Inbox;
+use super::letter::{Kept, Letter, RawProperties};
 use super::link::{ANSWER_WITHIN, Fault, Link, Live, Role, open_channel};
 use super::losses;
 use super::patience::Patience;
@@ -35,6 +37,8 @@ use crate::wire::message::Target;
 const MAX_RESERVED: usize = 1_024;
 /// How often a waiting reservation looks whether its connection still stands.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// By how much later than asked for a wait may end, so that it ends when the process is awake anyway.
+const LATE: Duration = Duration::from_millis(500);
 /// How long leaving a queue may take.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
@@ -56,7 +60,7 @@ pub(super) struct AmqpConsumer {
     pub(super) delayer: Delayer,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) custody: Mutex<Custody>,
-    bell: Bell,
+    bell: Arc<Bell>,
     pub(super) turn: Mutex<Turn>,
     pub(super) arriving: tokio::sync::Mutex<()>,
     is_closed: AtomicBool,
@@ -69,19 +73,24 @@ pub(super) struct Turn {
     pub(super) streams: Vec<Stream>,
     /// The channel of the streams.
     serial: u64,
+    /// What arrives over its connection.
+    inbox: Option<Arc<Inbox>>,
     /// Rotates, so that no queue is always first.
     first: usize,
     backoff: Backoff,
 }
 
-/// What arrives from one queue; lapin keeps it until it is asked for, the server's prefetch
-/// bounds it.
+/// The consuming of one queue. What arrives is in the inbox, bounded by the server's prefetch; lapin tells
+/// when it has ended, and why.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) queue: String,
     pub(super) consumer: lapin::Consumer,
+    pub(super) consumer_tag: ShortString,
     /// How much of it the server may push.
     pub(super) window: u16,
+    /// The server pushes nothing more; there may be something left.
+    pub(super) has_ended: bool,
 }
 
 impl AmqpConsumer {
@@ -90,17 +99,18 @@ impl AmqpConsumer {
             0 => u16::MAX,
             prefetch => u16::try_from(prefetch).unwrap_or(u16::MAX),
         };
+        let bell = Arc::new(Bell::default());
         Ok(Self {
             prefetch,
             most: config.most(usize::from(u16::MAX)),
-            link: Link::new(url, &config.node, Role::Plain)?,
+            link: Link::new(url, &config.node, Role::Plain)?.with_inbox(&bell),
             aside: Link::new(url, &format!("{} (sets aside)", config.node), Role::Confirms)?,
             delayer: Delayer::new(url, &config.node)?,
             node: config.node,
             patience: Patience::of(url)?,
             clock: SystemClock::shared(),
             custody: Mutex::default(),
-            bell: Bell::default(),
+            bell,
             turn: Mutex::new(Turn {
                 queues: config.queues,
                 ..Turn::default()
@@ -124,6 +134,8 @@ impl AmqpConsumer {
                 return Err(Error::Closed { what: "consumer" });
             }
             self.ready(deadline).await?;
+            // Whoever looks at everything after this has heard it.
+            self.bell.hear();
             let free = self.most.saturating_sub(self.custody.lock().len());
             let room = room.min(free).min(MAX_RESERVED);
             let serial = self.turn.lock().serial;
@@ -135,10 +147,10 @@ impl AmqpConsumer {
                 }
             }
             let left = deadline.left();
-            let wait = if left.is_zero() {
-                LOOK_AGAIN
+            let end = if left.is_zero() {
+                Deadline::after(LOOK_AGAIN)
             } else {
-                left.min(LOOK_AGAIN)
+                deadline.min(Deadline::after(LOOK_AGAIN + LATE))
             };
             let answer = async {
                 match &mut asked {
@@ -155,7 +167,7 @@ impl AmqpConsumer {
                     }
                 }
                 answered = answer => return answered.map(|()| Vec::new()),
-                _rung_or_not = self.bell.wait(wait) => {}
+                _rung_or_not = self.bell.wait_until(end) => {}
             }
         }
     }
@@ -216,7 +228,7 @@ impl AmqpConsumer {
     async fn arrive(&self) -> Result<()> {
         let _one_arrives = self.arriving.lock().await;
         let live = self.link.live().await?;
-        self.begin(live.serial);
+        self.begin(&live);
         let missing = self.turn.lock().missing();
         if !missing.is_empty() {
             self.set_qos(&live)
@@ -234,12 +246,16 @@ impl AmqpConsumer {
     }
 
     /// What belonged to an older channel is gone with it.
-    fn begin(&self, serial: u64) {
+    fn begin(&self, live: &Live) {
         let mut turn = self.turn.lock();
-        if turn.serial != serial {
-            self.custody.lock().begin(serial);
-            turn.serial = serial;
+        if turn.serial != live.serial {
+            self.custody.lock().begin(live.serial);
+            turn.serial = live.serial;
             turn.streams.clear();
+            turn.inbox.clone_from(&live.inbox);
+            if let Some(inbox) = &turn.inbox {
+                inbox.lock().clear();
+            }
         }
     }
 
@@ -267,8 +283,10 @@ impl AmqpConsumer {
         })?;
         self.turn.lock().streams.push(Stream {
             queue: queue.name.clone(),
+            consumer_tag: consumer.tag(),
             consumer,
             window: self.prefetch,
+            has_ended: false,
         });
         Ok(())
     }
@@ -291,38 +309,16 @@ impl AmqpConsumer {
     fn poll_take(&self, context: &mut Context<'_>, room: usize) -> Poll<Result<Vec<Delivery>>> {
         let mut turn = self.turn.lock();
         let serial = turn.serial;
-        let count = turn.streams.len();
-        turn.first = turn.first.wrapping_add(1);
-        let first = turn.first;
-        let mut found = Vec::new();
-        let mut ended = Vec::new();
-        let mut is_more = count > 0;
-        while is_more {
-            is_more = false;
-            for at in (0..count).map(|step| (first + step) % count) {
-                if found.len() == room {
-                    break;
-                }
-                let stream = &mut turn.streams[at];
-                match stream.consumer.poll_next_unpin(context) {
-                    Poll::Ready(Some(Ok(letter))) => {
-                        is_more = true;
-                        found.push((stream.queue.clone(), letter));
-                    }
-                    Poll::Ready(Some(Err(error))) => {
-                        return Poll::Ready(Err(self.link.error(&error.into())));
-                    }
-                    Poll::Ready(None) if !ended.contains(&at) => ended.push(at),
-                    Poll::Ready(None) | Poll::Pending => {}
-                }
-            }
+        // Before the letters: whatever came before an end is there when it is seen.
+        if let Err(error) = turn.poll_ends(context) {
+            return Poll::Ready(Err(self.link.error(&error.into())));
         }
-        ended.sort_unstable();
-        for at in ended.iter().rev() {
-            let stream = turn.streams.remove(*at);
-            tracing::warn!(queue = %stream.queue, "the server has ended the consuming of a queue; it begins again");
-        }
+        let found = turn.take_letters(room);
+        let ended = turn.forget_ended();
         drop(turn);
+        for queue in &ended {
+            tracing::warn!(%queue, "the server has ended the consuming of a queue; it begins again");
+        }
         if found.is_empty() && ended.is_empty() {
             return Poll::Pending;
         }
@@ -334,43 +330,112 @@ impl AmqpConsumer {
     }
 
     fn hand_out(&self, serial: u64, queue: String, letter: Letter) -> Delivery {
-        let tag = letter.delivery_tag;
-        let body = Bytes::from(letter.data);
-        let losses = losses::of(&letter.properties);
-        let known = delayed::restored(&letter.properties).or_else(|| losses::restored(&letter.properties));
-        let (target, properties) = known.unwrap_or_else(|| {
-            let target = Target {
-                exchange: letter.exchange.to_string(),
-                routing_key: letter.routing_key.to_string(),
-            };
-            (target, letter.properties)
-        });
+        let Letter {
+            envelope,
+            properties,
+            body,
+        } = letter;
+        let tag = envelope.delivery_tag;
+        let mut target = Target {
+            exchange: envelope.exchange,
+            routing_key: envelope.routing_key,
+        };
+        let mut losses = 0;
+        let (message, properties) = match marked(&properties) {
+            Some(read) => {
+                losses = losses::of(&read);
+                let known = delayed::restored(&read).or_else(|| losses::restored(&read));
+                let (known_target, read) = known.unwrap_or((target, read));
+                target = known_target;
+                (
+                    Ok(properties::from_amqp(&read, body.clone(), tag)),
+                    Kept::from(read),
+                )
+            }
+            None => (properties.message(body.clone(), tag), Kept::Raw(properties)),
+        };
         let held = Held {
             queue: queue.clone(),
             exchange: target.exchange.clone(),
             routing_key: target.routing_key.clone(),
             properties,
-            body: body.clone(),
+            body,
             losses,
         };
-        let delivery = Delivery {
-            message: Ok(properties::from_amqp(&held.properties, body, tag)),
+        self.custody.lock().enter(tag, held);
+        Delivery {
+            message,
             target,
             queue,
             // What was published again was delivered before.
-            redelivered: letter.redelivered || losses > 0,
+            redelivered: envelope.redelivered || losses > 0,
             losses,
             token: AckToken {
                 tag: tag.to_string(),
                 epoch: serial,
             },
-        };
-        self.custody.lock().enter(tag, held);
-        delivery
+        }
     }
 }
 
+/// The properties of a message that the server or one of us has marked; few are.
+fn marked(properties: &RawProperties) -> Option<BasicProperties> {
+    let marks = [losses::HEADER, losses::DELIVERY_COUNT, delayed::HEADER];
+    if !properties.may_have(&marks) {
+        return None;
+    }
+    properties.read().ok()
+}
+
 impl Turn {
+    /// Notes whose consuming has ended.
+    fn poll_ends(&mut self, context: &mut Context<'_>) -> Result<(), lapin::Error> {
+        for stream in &mut self.streams {
+            if let Poll::Ready(end) = stream.consumer.poll_next_unpin(context) {
+                end.transpose()?;
+                stream.has_ended = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what has arrived, with its queue.
+    fn take_letters(&mut self, room: usize) -> Vec<(String, Letter)> {
+        let mut found = Vec::new();
+        let (count, Some(inbox)) = (self.streams.len(), &self.inbox) else {
+            return found;
+        };
+        self.first = self.first.wrapping_add(1);
+        let mut letters = inbox.lock();
+        let mut is_more = count > 0;
+        while is_more {
+            is_more = false;
+            for at in (0..count).map(|step| (self.first + step) % count) {
+                if found.len() == room {
+                    return found;
+                }
+                let stream = &self.streams[at];
+                if let Some(letter) = letters.take(stream.consumer_tag.as_str()) {
+                    is_more = true;
+                    found.push((stream.queue.clone(), letter));
+                }
+            }
+        }
+        found
+    }
+
+    /// Forgets those that have ended and of which nothing is left; returns their queues.
+    fn forget_ended(&mut self) -> Vec<String> {
+        let Some(inbox) = &self.inbox else {
+            return Vec::new();
+        };
+        let letters = inbox.lock();
+        let is_over =
+            |stream: &mut Stream| stream.has_ended && letters.is_empty_of(stream.consumer_tag.as_str());
+        let ended = self.streams.extract_if(.., is_over);
+        ended.map(|stream| stream.queue).collect()
+    }
+
     /// The queues that are not consumed.
     fn missing(&self) -> Vec<QueueSpec> {
         let is_consumed = |queue: &&QueueSpec| !self.streams.iter().any(|stream| stream.queue == queue.name);
@@ -385,6 +450,13 @@ impl Consumer for AmqpConsumer {
         }
         // The connection has deadlines of its own: one that is open when ours passes is used.
         runtime::handle()?.block_on(self.reserve_until(room, deadline))
+    }
+
+    fn proof_due(&self, wait: Duration) -> Deadline {
+        if wait < LOOK_AGAIN {
+            return Deadline::after(wait);
+        }
+        runtime::beats().before(wait + LATE)
     }
 
     fn settle(&self, batch: Vec<Settlement>, deadline: Deadline) -> Result<(), Unsettled> {

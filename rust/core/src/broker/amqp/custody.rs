@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use lapin::BasicProperties;
+
+use super::letter::Kept;
 
 /// A delivery as it came, so that it can be set aside as it came.
 #[derive(Debug)]
@@ -11,7 +12,7 @@ pub(super) struct Held {
     pub(super) queue: String,
     pub(super) exchange: String,
     pub(super) routing_key: String,
-    pub(super) properties: BasicProperties,
+    pub(super) properties: Kept,
     pub(super) body: Bytes,
     /// How often who held it died.
     pub(super) losses: u32,
@@ -165,7 +166,7 @@ mod tests {
             queue: queue.to_owned(),
             exchange: String::new(),
             routing_key: String::new(),
-            properties: BasicProperties::default(),
+            properties: lapin::BasicProperties::default().into(),
             body: Bytes::new(),
             losses: 0,
         };

@@ -36,7 +36,7 @@ const LONGEST_S: u64 = (1 << LEVELS) - 1;
 /// messages a second on two cores (`benches/eta`). So they leave it a little early.
 const EARLY_S: u64 = 4;
 /// A header of ours: a table with exchange and routing key of the message as it was published.
-const HEADER: &str = "celeriac_delayed";
+pub(super) const HEADER: &str = "celeriac_delayed";
 const EXCHANGE: &str = "exchange";
 const ROUTING_KEY: &str = "routing_key";
 /// What the server adds on the way, and what would make it deliver copies. With the first of them
@@ -347,7 +347,8 @@ pub(super) async fn bind_if_there(channel: Channel, queue: &str) -> Result<(), F
 /// A delivery's properties for the cascade. Its expiry would end its wait early; the header
 /// `expires`, which Celery's workers regard, stays.
 fn marked(held: &Held) -> Result<BasicProperties> {
-    let mut headers = stripped(&held.properties);
+    let properties = held.properties.read()?;
+    let mut headers = stripped(&properties);
     let mut mark = FieldTable::default();
     mark.insert(
         EXCHANGE.into(),
@@ -358,7 +359,7 @@ fn marked(held: &Held) -> Result<BasicProperties> {
         AMQPValue::LongString(held.routing_key.as_str().into()),
     );
     headers.insert(HEADER.into(), AMQPValue::FieldTable(mark));
-    let mut message = properties::from_amqp(&held.properties, bytes::Bytes::new(), 0);
+    let mut message = properties::from_amqp(&properties, bytes::Bytes::new(), 0);
     message.properties.expiration = None;
     // The server compares it with who publishes now.
     message.properties.extra.retain(|(name, _)| name != "user_id");
@@ -457,7 +458,7 @@ mod tests {
             queue: "q".to_owned(),
             exchange: "celery".to_owned(),
             routing_key: "k".to_owned(),
-            properties: sent,
+            properties: sent.into(),
             body: bytes::Bytes::new(),
             losses: 0,
         };

@@ -195,11 +195,11 @@ fn append_value(out: &mut Vec<u8>, value: &AMQPValue) {
     }
 }
 
-fn append_integer(out: &mut Vec<u8>, number: i64) {
+pub(super) fn append_integer(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn append_float(out: &mut Vec<u8>, number: f64) {
+pub(super) fn append_float(out: &mut Vec<u8>, number: f64) {
     if json::append(out, &number).is_err() {
         // Every float has a text; null keeps the object whole if that ever changes.
         out.extend_from_slice(b"null");
@@ -207,7 +207,7 @@ fn append_float(out: &mut Vec<u8>, number: f64) {
 }
 
 /// Compat: py-amqp reads text as `str`, and what is no UTF-8 as `bytes`.
-fn append_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn append_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => append_str(out, text),
         Err(_) => append_typed(out, "base64", &STANDARD.encode(bytes)),
@@ -215,7 +215,7 @@ fn append_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// kombu's JSON for what JSON has no word for.
-fn append_typed(out: &mut Vec<u8>, kind: &str, text: &str) {
+pub(super) fn append_typed(out: &mut Vec<u8>, kind: &str, text: &str) {
     out.extend_from_slice(b"{\"__type__\": ");
     append_str(out, kind);
     out.extend_from_slice(b", \"__value__\": ");
@@ -223,7 +223,7 @@ fn append_typed(out: &mut Vec<u8>, kind: &str, text: &str) {
     out.push(b'}');
 }
 
-fn decimal_text(scale: u8, value: u32) -> String {
+pub(super) fn decimal_text(scale: u8, value: u32) -> String {
     let scale = usize::from(scale);
     if scale == 0 {
         return value.to_string();
@@ -236,7 +236,7 @@ fn decimal_text(scale: u8, value: u32) -> String {
 /// Seconds since the epoch as ISO-8601 in UTC.
 ///
 /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-fn iso_text(unix_s: u64) -> String {
+pub(super) fn iso_text(unix_s: u64) -> String {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -255,7 +255,7 @@ fn iso_text(unix_s: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -339,7 +339,7 @@ mod tests {
         }
     }
 
-    fn amqp_values() -> impl Strategy<Value = AMQPValue> {
+    pub(in super::super) fn amqp_values() -> impl Strategy<Value = AMQPValue> {
         let leaf = prop_oneof![
             any::<bool>().prop_map(AMQPValue::Boolean),
             any::<i8>().prop_map(AMQPValue::ShortShortInt),

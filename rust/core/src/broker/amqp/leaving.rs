@@ -1,7 +1,5 @@
 //! How consuming ends: of one queue, or of all of them before the connection does.
 
-use futures_util::future::FutureExt;
-use futures_util::stream::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicNackOptions};
 
 use super::consumer::{AmqpConsumer, Stream};
@@ -32,18 +30,19 @@ impl AmqpConsumer {
     }
 
     /// Ends the consuming of a queue; what had arrived and was not handed out goes back.
-    pub(super) async fn leave(&self, live: &Live, mut stream: Stream) -> Result<(), Fault> {
+    pub(super) async fn leave(&self, live: &Live, stream: Stream) -> Result<(), Fault> {
         let tag = stream.consumer.tag();
         live.channel
-            .basic_cancel(tag, BasicCancelOptions::default())
+            .basic_cancel(tag.clone(), BasicCancelOptions::default())
             .await?;
-        while let Some(Some(Ok(letter))) = stream.consumer.next().now_or_never() {
+        for letter in live.take_rest(tag.as_str()) {
             let options = BasicNackOptions {
                 multiple: false,
                 requeue: true,
             };
-            live.channel.basic_nack(letter.delivery_tag, options).await?;
-            self.custody.lock().settled(letter.delivery_tag);
+            let tag = letter.envelope.delivery_tag;
+            live.channel.basic_nack(tag, options).await?;
+            self.custody.lock().settled(tag);
         }
         self.set_qos(live).await
     }

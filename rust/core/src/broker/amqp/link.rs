@@ -1,5 +1,6 @@
 //! Connections to `RabbitMQ`: how they are opened, and what their errors mean.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,11 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use super::inbox::Inbox;
+use super::letter::Letter;
 use super::remedies::remedy;
 use super::socket;
+use crate::broker::bell::Bell;
 use crate::broker::dial::{Address, Tls};
 use crate::broker::rotation::Rotation;
 use crate::broker::url::{BrokerUrl, Server};
@@ -42,6 +46,8 @@ pub(super) struct Link {
     redacted: String,
     connect_timeout: Duration,
     role: Role,
+    /// Rings for what arrives, where deliveries are taken off the socket.
+    bell: Option<Arc<Bell>>,
     state: Mutex<State>,
     dialing: tokio::sync::Mutex<()>,
 }
@@ -67,6 +73,8 @@ pub(super) struct Live {
     /// Which of the URL's servers.
     server: usize,
     pub(super) connection: Arc<Connection>,
+    /// The connection's deliveries, where they are taken off its socket.
+    pub(super) inbox: Option<Arc<Inbox>>,
     pub(super) channel: Channel,
 }
 
@@ -86,13 +94,31 @@ impl std::fmt::Debug for Live {
     }
 }
 
+impl Live {
+    /// What arrived for a consumer that has ended.
+    pub(super) fn take_rest(&self, consumer_tag: &str) -> VecDeque<Letter> {
+        let inbox = self.inbox.as_ref();
+        inbox
+            .map(|inbox| inbox.lock().take_rest(consumer_tag))
+            .unwrap_or_default()
+    }
+}
+
 impl Link {
     /// A connection to be; nothing is opened. `name` is what the server's operator sees.
     ///
     /// # Errors
     /// [`Error::BadUrl`] when the URL's options cannot be used.
     pub(super) fn new(url: &BrokerUrl, name: &str, role: Role) -> Result<Self> {
-        let heartbeat_s = url.options.count("heartbeat")?.unwrap_or(DEFAULT_HEARTBEAT_S);
+        Self::with_heartbeat(url, name, role, DEFAULT_HEARTBEAT_S)
+    }
+
+    /// The same with another heartbeat, where the URL says nothing about it.
+    ///
+    /// # Errors
+    /// As [`Link::new`].
+    pub(super) fn with_heartbeat(url: &BrokerUrl, name: &str, role: Role, default_s: u64) -> Result<Self> {
+        let heartbeat_s = url.options.count("heartbeat")?.unwrap_or(default_s);
         let heartbeat = u16::try_from(heartbeat_s).map_err(|_| Error::BadUrl {
             detail: format!(
                 "transport option \"heartbeat\" is a number of seconds, at most 65535, not {heartbeat_s}"
@@ -110,9 +136,18 @@ impl Link {
             redacted: url.redacted(),
             connect_timeout: connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             role,
+            bell: None,
             state: Mutex::default(),
             dialing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Takes deliveries off the socket, into [`Live::inbox`]; `bell` rings for them.
+    pub(super) fn with_inbox(self, bell: &Arc<Bell>) -> Self {
+        Self {
+            bell: Some(Arc::clone(bell)),
+            ..self
+        }
     }
 
     /// The open channel, or a new one; over a new connection if need be.
@@ -147,11 +182,11 @@ impl Link {
     }
 
     /// The open connection to a server, with or without a channel that can be used.
-    fn connected(&self, server: usize) -> Option<Arc<Connection>> {
+    fn connected(&self, server: usize) -> Option<(Arc<Connection>, Option<Arc<Inbox>>)> {
         let known = self.state.lock().current.clone();
         known
             .filter(|live| live.server == server && live.connection.status().connected())
-            .map(|live| live.connection)
+            .map(|live| (live.connection, live.inbox))
     }
 
     /// The open channel with this number, as long as it stands.
@@ -173,9 +208,9 @@ impl Link {
     }
 
     async fn open(&self, server: usize) -> Result<Live> {
-        let connection = match self.connected(server) {
-            Some(connection) => connection,
-            None => Arc::new(self.dial(&self.ways[server]).await?),
+        let (connection, inbox) = match self.connected(server) {
+            Some(known) => known,
+            None => self.dial(&self.ways[server]).await?,
         };
         let opened = open_channel(&connection, self.role).await;
         let channel = opened.map_err(|fault| self.error(&fault))?;
@@ -185,20 +220,22 @@ impl Link {
             serial: state.opened,
             server,
             connection,
+            inbox,
             channel,
         })
     }
 
-    async fn dial(&self, way: &Way) -> Result<Connection> {
+    async fn dial(&self, way: &Way) -> Result<(Arc<Connection>, Option<Arc<Inbox>>)> {
         let properties = ConnectionProperties::default()
             .with_connection_name(self.name.as_str().into())
             .with_client_property("product".into(), "celeriac".into())
             .with_client_property("product_version".into(), env!("CARGO_PKG_VERSION").into());
         let opened = way.address.open(self.connect_timeout).await;
         let wire = opened.map_err(|cause| cause.about(&way.redacted))?;
-        socket::connect(way.uri.clone(), properties, wire)
-            .await
-            .map_err(|fault| way.greeting_error(&fault))
+        let inbox = self.bell.clone().map(|bell| Arc::new(Inbox::new(bell)));
+        let greeted = socket::connect(way.uri.clone(), properties, wire, inbox.clone()).await;
+        let connection = greeted.map_err(|fault| way.greeting_error(&fault))?;
+        Ok((Arc::new(connection), inbox))
     }
 
     /// Says goodbye, in order, so that the server has carried out all that came before.

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::wire::message::Target;
 
 /// A header of ours: a table with the members below.
-const HEADER: &str = "celeriac_losses";
+pub(super) const HEADER: &str = "celeriac_losses";
 const COUNT: &str = "count";
 const EXCHANGE: &str = "exchange";
 const ROUTING_KEY: &str = "routing_key";
@@ -84,11 +84,12 @@ pub(super) fn restored(properties: &BasicProperties) -> Option<(Target, BasicPro
 /// The server refuses, or is lost: the delivery is still where it was.
 pub(super) async fn publish_again(link: &Link, held: &Held) -> Result<()> {
     let live = link.live().await?;
-    let properties = marked(held);
+    let properties = marked(held)?;
     aside::publish(link, &live.channel, &held.queue, &held.body, properties).await
 }
 
-fn marked(held: &Held) -> BasicProperties {
+fn marked(held: &Held) -> Result<BasicProperties> {
+    let properties = held.properties.read()?;
     let mut mark = FieldTable::default();
     let count = i64::from(held.losses.saturating_add(1));
     mark.insert(COUNT.into(), AMQPValue::LongLongInt(count));
@@ -96,9 +97,9 @@ fn marked(held: &Held) -> BasicProperties {
         mark.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
     }
     // The server's count begins anew with the copy.
-    let mut headers = delayed::stripped(&held.properties);
+    let mut headers = delayed::stripped(&properties);
     headers.insert(HEADER.into(), AMQPValue::FieldTable(mark));
-    held.properties.clone().with_headers(headers)
+    Ok(properties.into_owned().with_headers(headers))
 }
 
 #[cfg(test)]
@@ -110,7 +111,7 @@ mod tests {
             queue: "q".to_owned(),
             exchange: "celery".to_owned(),
             routing_key: "k".to_owned(),
-            properties: BasicProperties::default().with_headers(headers),
+            properties: BasicProperties::default().with_headers(headers).into(),
             body: bytes::Bytes::new(),
             losses,
         }
@@ -123,8 +124,8 @@ mod tests {
         let sent = headers.clone();
         headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(2));
         let first = held(2, headers);
-        assert_eq!(of(&first.properties), 2);
-        let again = marked(&first);
+        assert_eq!(of(&first.properties.read().unwrap()), 2);
+        let again = marked(&first).unwrap();
         assert_eq!(of(&again), 3);
         let (target, properties) = restored(&again).unwrap();
         assert_eq!(
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_servers_count_is_added_to_ours() {
-        let again = marked(&held(4, FieldTable::default()));
+        let again = marked(&held(4, FieldTable::default())).unwrap();
         let mut headers = again.headers().clone().unwrap();
         headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongInt(2));
         assert_eq!(of(&again.with_headers(headers)), 7);

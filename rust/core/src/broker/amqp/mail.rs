@@ -1,8 +1,10 @@
 //! Mailboxes on `RabbitMQ`: queues that end with who reads them.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
@@ -14,7 +16,11 @@ use super::properties;
 use super::topology::{Declaration, kind_of};
 use crate::broker::mail::{Begun, Correspondent, Mail, MailboxSpec, Tray};
 use crate::broker::url::BrokerUrl;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
+
+/// Seconds. Nobody's tasks depend on this connection, so that one that falls silent may be noticed later: an
+/// idle worker wakes for little else than heartbeats. Celery's are 120 s apart.
+const HEARTBEAT_S: u64 = 20;
 
 /// This process's side.
 #[derive(Debug)]
@@ -24,6 +30,22 @@ pub(super) struct AmqpCorrespondent {
     tray: Arc<Tray>,
     /// For events; a refusal there must not end the listening.
     announcing: Mutex<Option<Announcing>>,
+    /// The last event, unless it is known to have left: what comes next waits for it.
+    last: tokio::sync::Mutex<Option<Leaving>>,
+}
+
+/// An event on its way to the socket.
+struct Leaving {
+    mail: Mail,
+    flight: Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>,
+}
+
+impl std::fmt::Debug for Leaving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaving")
+            .field("mail", &self.mail)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A channel without confirms, and the exchange that was declared over it.
@@ -37,10 +59,11 @@ impl AmqpCorrespondent {
     pub(super) fn new(url: &BrokerUrl, spec: MailboxSpec, tray: Arc<Tray>) -> Result<Self> {
         let name = format!("{} (control)", spec.queue.name);
         Ok(Self {
-            link: Link::new(url, &name, Role::Plain)?,
+            link: Link::with_heartbeat(url, &name, Role::Plain, HEARTBEAT_S)?,
             spec,
             tray,
             announcing: Mutex::default(),
+            last: tokio::sync::Mutex::default(),
         })
     }
 
@@ -96,6 +119,55 @@ impl AmqpCorrespondent {
     }
 }
 
+impl AmqpCorrespondent {
+    /// Publishes an event. That it has left is looked at before the next one does: to hear of it at once
+    /// would wake the I/O thread of an idle worker for each of its heartbeats.
+    async fn announce_one(&self, mail: &Mail) -> Result<()> {
+        self.last_has_left().await?;
+        let mut last = self.last.lock().await;
+        let mut flight = self.publish_later(mail.clone()).await?;
+        if let Some(done) = (&mut flight).now_or_never() {
+            return done.map_err(|fault| self.link.error(&fault));
+        }
+        let mail = mail.clone();
+        *last = Some(Leaving { mail, flight });
+        Ok(())
+    }
+
+    /// Waits until the last event has left; publishes it once more where it has not.
+    async fn last_has_left(&self) -> Result<()> {
+        let mut last = self.last.lock().await;
+        let Some(leaving) = &mut *last else {
+            return Ok(());
+        };
+        if let Err(fault) = (&mut leaving.flight).await {
+            // Until it has: a failed one is not forgotten because the next try fails as well.
+            leaving.flight = std::future::ready(Err(fault)).boxed();
+            match self.publish_now(&leaving.mail).await {
+                Err(error) if error.remedy() != Remedy::GiveUp => return Err(error),
+                Err(error) => tracing::warn!(%error, "an event is dropped"),
+                Ok(()) => {}
+            }
+        }
+        *last = None;
+        Ok(())
+    }
+
+    async fn publish_now(&self, mail: &Mail) -> Result<()> {
+        let flight = self.publish_later(mail.clone()).await?;
+        flight.await.map_err(|fault| self.link.error(&fault))
+    }
+
+    async fn publish_later(
+        &self,
+        mail: Mail,
+    ) -> Result<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>> {
+        let properties = properties::to_amqp(&mail.outgoing.message)?;
+        let channel = self.channel_to(&mail).await?;
+        Ok(async move { publish(&channel, &mail, properties).await }.boxed())
+    }
+}
+
 impl Correspondent for AmqpCorrespondent {
     async fn listen(&self, begun: &Begun) -> Error {
         match self.consume(begun).await {
@@ -121,15 +193,15 @@ impl Correspondent for AmqpCorrespondent {
 
     async fn announce(&self, mails: &[Mail]) -> Result<()> {
         for mail in mails {
-            let properties = properties::to_amqp(&mail.outgoing.message)?;
-            let channel = self.channel_to(mail).await?;
-            let sent = publish(&channel, mail, properties).await;
-            sent.map_err(|fault| self.link.error(&fault))?;
+            self.announce_one(mail).await?;
         }
         Ok(())
     }
 
     async fn leave(&self) {
+        if let Err(error) = self.last_has_left().await {
+            tracing::debug!(%error, "the last event did not leave");
+        }
         self.link.close().await;
     }
 }

@@ -9,11 +9,14 @@
 
 mod aside;
 mod consumer;
+mod cursor;
 mod custody;
 mod delayed;
 mod direct;
 mod headers;
+mod inbox;
 mod leaving;
+mod letter;
 mod link;
 mod losses;
 mod mail;
@@ -25,6 +28,8 @@ mod remedies;
 mod sender;
 mod settling;
 mod socket;
+mod table_text;
+mod tap;
 mod topology;
 mod windows;
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_rs::traits::Reactor;
@@ -12,18 +14,35 @@ use lapin::tcp::AsyncTcpStream;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
+use super::inbox::Inbox;
 use super::link::Fault;
+use super::tap::Tap;
 use crate::broker::dial::Wire;
+use crate::runtime::{self, Beats};
+use crate::time::Deadline;
 
-/// Greets a server over an open connection.
+/// Greets a server over an open connection, whose deliveries go into `inbox` where there is one.
 pub(super) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
     wire: Box<dyn Wire>,
+    inbox: Option<Arc<Inbox>>,
 ) -> Result<Connection, Fault> {
-    let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), Sockets(Tokio::current())));
+    let sockets = Sockets {
+        tokio: Tokio::current(),
+        handle: Handle::current(),
+        beats: runtime::beats(),
+        may_be_late: Arc::default(),
+    };
+    let may_be_late = Arc::clone(&sockets.may_be_late);
+    let runtime = Runtime::new(RuntimeParts::new(Tokio::current(), sockets));
+    let wire = match inbox {
+        Some(inbox) => Box::new(Tap::on(wire, inbox)),
+        None => wire,
+    };
     let wire = Mutex::new(Some(wire.compat()));
     let hand_over = async move |_: AMQPUri, _: Runtime<RuntimeParts<Tokio, Sockets>>| match wire.lock().take()
     {
@@ -33,16 +52,29 @@ pub(super) async fn connect(
             io::ErrorKind::ConnectionAborted,
         ))),
     };
-    Ok(Connection::connector(uri, runtime, hand_over, properties).await?)
+    let connection = Connection::connector(uri, runtime, hand_over, properties).await?;
+    let heartbeat = Duration::from_secs(u64::from(connection.configuration().heartbeat()));
+    may_be_late.store(heartbeat > LONG_HEARTBEAT, Ordering::Relaxed);
+    Ok(connection)
 }
+
+/// With one above this a heartbeat may be sent a beat late: lapin sends two in the time after which the server
+/// expects one, and the server waits for twice that time.
+const LONG_HEARTBEAT: Duration = Duration::from_secs(4);
 
 /// Tokio's clock, and sockets of any kind.
 #[derive(Clone, Debug)]
-struct Sockets(Tokio);
+struct Sockets {
+    tokio: Tokio,
+    handle: Handle,
+    beats: Beats,
+    /// Whether all that lapin waits for now are heartbeats, of which those of all connections go together.
+    may_be_late: Arc<AtomicBool>,
+}
 
 impl Reactor for Sockets {
     type TcpStream = Compat<Box<dyn Wire>>;
-    type Sleep = <Tokio as Reactor>::Sleep;
+    type Sleep = tokio::time::Sleep;
 
     // lapin registers nothing, and takes no connection but the one handed over.
     fn register<H: Read + Write + Send + 'static>(
@@ -53,11 +85,17 @@ impl Reactor for Sockets {
     }
 
     fn sleep(&self, duration: Duration) -> Self::Sleep {
-        self.0.sleep(duration)
+        let _entered = self.handle.enter();
+        let end = if self.may_be_late.load(Ordering::Relaxed) {
+            self.beats.after(duration)
+        } else {
+            Deadline::after(duration)
+        };
+        tokio::time::sleep_until(end.instant().into())
     }
 
     fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
-        self.0.interval(duration)
+        self.tokio.interval(duration)
     }
 
     fn tcp_connect_addr(

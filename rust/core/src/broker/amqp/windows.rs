@@ -69,8 +69,10 @@ impl AmqpConsumer {
         let consumer = begun.await?;
         self.turn.lock().streams.push(Stream {
             queue: queue.to_owned(),
+            consumer_tag: consumer.tag(),
             consumer,
             window,
+            has_ended: false,
         });
         self.set_qos(live).await
     }

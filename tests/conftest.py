@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis as redis_client
 import services
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 TEST_DATABASES = range(10, 13)  # 13 belongs to the Rust tests, 14 and 15 to the benches
 LOCK_KEY = "celeriac-tests-use-this-database"
 LOCK_S = 1800
+
+# The same examples in each run, so that what fails fails again, for everybody. Others are drawn with
+# CELERIAC_TEST_RANDOM=1: what they find becomes an @example.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("others", print_blob=True)
+settings.load_profile("others" if os.environ.get("CELERIAC_TEST_RANDOM") else "same")
 
 
 def pytest_configure() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from random_canvas import Composed, Step, whole
 
@@ -62,7 +62,16 @@ QUIET = settings(
 )
 
 
+TASK = Step(0, None)
+GROUP = Composed("group", (TASK, TASK))
+CHAIN_IN_GROUP = Composed("group", (Composed("chain", (TASK, TASK)),))
+
+
 @given(canvas=canvases(3, first=True))
+@example(canvas=Composed("chord", (Step(0, 0), Composed("chain", (TASK, GROUP, GROUP)))))
+@example(
+    canvas=Composed("chain", (Composed("group", (Step(0, 0), Step(0, 0))), TASK, CHAIN_IN_GROUP))
+)
 @settings(QUIET, max_examples=150)
 def test_a_random_canvas_is_the_same_messages(producers, session_redis, canvas):
     assume(not is_run_wrongly_by_celery(canvas))

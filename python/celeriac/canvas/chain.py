@@ -231,7 +231,8 @@ class _chain(Signature):  # noqa: N801 - Celery's name
             A handle to the last step's result.
         """
         app = self.app
-        steps = plan.folded(plan.as_written(self.tasks, app), app)
+        # Compat: of a group that is followed by something the ids are those of its chord's.
+        steps = plan.folded(plan.as_written(self.tasks, app), app, copies=True)
         if steps and self.args:
             steps[-1].args = (*self.args, *steps[-1].args)
             self.args = ()

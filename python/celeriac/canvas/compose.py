@@ -110,8 +110,9 @@ def compose(left: Any, right: Any) -> Any:
         if replaced is not None:
             return replaced
         return left.with_steps(steps, is_shared=is_shared)
-    right = single(right)
-    if kind(left) == "chord" and kind(right) in {None, "chord"}:
+    given, right = right, single(right)
+    # Compat: also where a group had it as its only member, whatever that is.
+    if kind(left) == "chord" and (kind(right) in {None, "chord"} or right is not given):
         return _with_longer_body(left, right)
     follow = right.unchain_tasks() if kind(right) == "chain" else [right]
     return make_chain.of_steps([left, *follow], app=left.app_given)

@@ -100,19 +100,23 @@ def _split(chord: Any) -> list[Any]:
     return [short, *rest]
 
 
-def folded(steps: Sequence[Any], app: Any) -> list[Any]:
+def folded(steps: Sequence[Any], app: Any, *, copies: bool = False) -> list[Any]:
     """Make a chord of each group that is followed by something.
 
     Args:
         steps: In the order of execution.
         app: The application.
+        copies: Whether the chords get copies of the groups, which stay as they are.
 
     Returns:
         The steps, the last first: as a message carries them.
     """
     last_first: list[Any] = []
     for step in reversed(steps):
-        joined = _joined(step, last_first[-1], app) if last_first else None
+        joined = None
+        if last_first:
+            header = step.clone() if copies and kind(step) == "group" else step
+            joined = _joined(header, last_first[-1], app)
         if joined is None:
             last_first.append(step)
         else:

@@ -19,7 +19,7 @@ TEST_DATABASES = range(10, 13)  # 13 belongs to the Rust tests, 14 and 15 to the
 LOCK_KEY = "celeriac-tests-use-this-database"
 LOCK_S = 1800
 
-# The same examples in each run, so that what fails fails again, for everybody. Others are drawn with
+# The same examples in each run, so that what fails fails again for everybody. Others are drawn with
 # CELERIAC_TEST_RANDOM=1: what they find becomes an @example.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("others", print_blob=True)

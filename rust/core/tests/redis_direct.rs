@@ -14,12 +14,9 @@ mod space;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use celeriac_core::backend::{self, Put, ResultStore};
 use celeriac_core::broker::topology::QueueSpec;
 use celeriac_core::broker::{self, Publisher};
 use celeriac_core::error::Error;
-use celeriac_core::ledger::Ledger;
 use celeriac_core::time::Deadline;
 use celeriac_core::wire::envelope;
 use direct::send;
@@ -30,10 +27,6 @@ use space::Space;
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
-}
-
-fn in_ms(wait_ms: u64) -> Deadline {
-    Deadline::after(Duration::from_millis(wait_ms))
 }
 
 /// A publisher that has a connection.
@@ -115,132 +108,4 @@ fn a_server_that_falls_silent_is_waited_for_until_the_deadline_and_no_longer() {
     let (is_taken, failed) = send(&*publisher, message("q", "t2", 0), deadline);
     assert!(is_taken);
     assert!(matches!(failed[..], [Error::Unconfirmed { .. }]), "{failed:?}");
-}
-
-/// A publisher whose messages' results a store listens to, and that store.
-fn with_results(url: &celeriac_core::broker::url::BrokerUrl) -> (Arc<dyn Publisher>, Arc<dyn ResultStore>) {
-    let publisher = publisher(url);
-    assert!(publisher.carries_results_of(&url.with_options()));
-    (publisher, backend::open(url).unwrap())
-}
-
-/// Sends a message on this thread, and has its result listened to.
-fn send_listening(publisher: &dyn Publisher, task_id: &str) {
-    let window = Ledger::new(1, usize::MAX);
-    let receipt = window.enter(task_id.into(), 0, soon()).unwrap();
-    let letter = message("q", task_id, 0).into();
-    let mut underway = publisher
-        .send_here(letter, Some(task_id), receipt, soon())
-        .unwrap();
-    while !underway.go_on() {}
-    assert_eq!(window.take_failed(), []);
-}
-
-fn put(url: &celeriac_core::broker::url::BrokerUrl, task_id: &str) {
-    let put = Put {
-        task_id: task_id.to_owned(),
-        document: Bytes::from_static(SUCCESS.as_bytes()),
-        is_final: true,
-        expires_s: None,
-        reply: None,
-    };
-    backend::open(url).unwrap().put(vec![put], soon()).unwrap();
-}
-
-const SUCCESS: &str = r#"{"status": "SUCCESS"}"#;
-
-#[test]
-fn its_result_is_listened_to_without_being_waited_for() {
-    let space = Space::fresh();
-    let url = space.url("");
-    let (publisher, store) = with_results(&url);
-    let subscription = store.subscribe("a", true, soon()).unwrap();
-    send_listening(&*publisher, "a");
-    put(&url, "a");
-    assert_eq!(subscription.next(soon()).unwrap().unwrap(), SUCCESS);
-}
-
-#[test]
-fn a_result_that_was_there_before_it_was_listened_to_is_found() {
-    let space = Space::fresh();
-    let url = space.url("");
-    let (publisher, store) = with_results(&url);
-    put(&url, "a");
-    let subscription = store.subscribe("a", true, soon()).unwrap();
-    send_listening(&*publisher, "a");
-    assert_eq!(subscription.next(soon()).unwrap().unwrap(), SUCCESS);
-}
-
-#[test]
-fn where_results_are_asked_for_at_once_they_are_listened_to_in_the_messages_own_round_trip() {
-    let space = Space::fresh();
-    let url = space.url("");
-    let (publisher, store) = with_results(&url);
-    let is_sent_here = |task_id: &str| {
-        let window = Ledger::new(1, usize::MAX);
-        let receipt = window.enter(task_id.into(), 0, soon()).unwrap();
-        let letter = message("q", task_id, 0).into();
-        publisher
-            .send_here(letter, Some(task_id), receipt, soon())
-            .map(|mut underway| while !underway.go_on() {})
-            .is_ok()
-    };
-    let asked = store.subscribe("a", true, soon()).unwrap();
-    assert!(is_sent_here("a"));
-    assert_eq!(asked.next(in_ms(1)).unwrap(), None);
-    let unasked = store.subscribe("b", true, soon()).unwrap();
-    assert!(!is_sent_here("b"));
-    drop(unasked);
-    assert!(is_sent_here("c"));
-}
-
-#[test]
-fn a_result_that_nobody_keeps_the_handle_of_is_not_listened_to_for_ever() {
-    let space = Space::fresh();
-    let (publisher, store) = with_results(&space.url(""));
-    let kept = store.subscribe("kept", true, soon()).unwrap();
-    send_listening(&*publisher, "kept");
-    let mut raw = space.connect();
-    let mut listeners = |task_id: &str| -> usize {
-        let channel = format!("{}celery-task-meta-{task_id}", space.prefix);
-        let counted: (String, usize) = redis::cmd("PUBSUB")
-            .arg("NUMSUB")
-            .arg(&channel)
-            .query(&mut raw)
-            .unwrap();
-        counted.1
-    };
-    let until = soon();
-    while listeners("kept") == 0 {
-        assert!(!until.has_passed());
-    }
-    for number in 0..50 {
-        let task_id = format!("t{number}");
-        drop(store.subscribe(&task_id, true, soon()).unwrap());
-        send_listening(&*publisher, &task_id);
-        let short = store.subscribe(&task_id, true, soon()).unwrap();
-        send_listening(&*publisher, &task_id);
-        drop(short);
-    }
-    // The last of them is subscribed to, if it is, before this one is.
-    let last = store.subscribe("last", true, soon()).unwrap();
-    send_listening(&*publisher, "last");
-    while (0..50).any(|number| listeners(&format!("t{number}")) > 0) || listeners("last") == 0 {
-        assert!(!until.has_passed());
-    }
-    assert_eq!(listeners("kept"), 1);
-    drop((kept, last));
-}
-
-#[test]
-fn a_result_of_a_message_that_was_sent_here_outlives_the_connection_that_listens() {
-    let space = Space::fresh();
-    let proxy = Proxy::before(&space.address());
-    let url = space.url_at(proxy.port, "");
-    let (publisher, store) = with_results(&url);
-    let subscription = store.subscribe("a", true, soon()).unwrap();
-    send_listening(&*publisher, "a");
-    proxy.cut();
-    put(&space.url(""), "a");
-    assert_eq!(subscription.next(soon()).unwrap().unwrap(), SUCCESS);
 }

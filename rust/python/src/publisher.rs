@@ -439,7 +439,12 @@ fn send_or_post(
     receipt: Receipt,
     deadline: Deadline,
 ) -> Option<Box<dyn Underway>> {
-    match publisher.send_here(letter, subscribe_to, receipt, deadline) {
+    let sent = match subscribe_to {
+        // That goes over the connection which hears of the result.
+        Some(_) => Err((letter, receipt)),
+        None => publisher.send_here(letter, receipt, deadline),
+    };
+    match sent {
         Ok(mut underway) => (!underway.go_on()).then_some(underway),
         Err((letter, receipt)) => {
             publisher.post(letter, subscribe_to, receipt, deadline);

@@ -3,7 +3,6 @@
 //! Source: celery 5.7 `backends/redis.py` and `backends/base.py` (`KeyValueStoreBackend`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -149,7 +148,6 @@ impl ResultStore for RedisStore {
             channel,
             waiter,
             last: Mutex::new(None),
-            was_asked: AtomicBool::new(false),
         }))
     }
 
@@ -192,15 +190,9 @@ struct RedisSubscription {
     waiter: Option<WaiterHandle>,
     /// The last document handed out, so that a look at the key does not repeat it.
     last: Mutex<Option<Bytes>>,
-    was_asked: AtomicBool,
 }
 
 impl RedisSubscription {
-    fn asks(&self) {
-        self.hub.asks();
-        self.was_asked.store(true, Ordering::Relaxed);
-    }
-
     fn noted(&self, document: Bytes) -> Bytes {
         *self.last.lock() = Some(document.clone());
         document
@@ -221,7 +213,6 @@ impl RedisSubscription {
 
 impl Subscription for RedisSubscription {
     fn watch(&self, wake: Wake) -> bool {
-        self.asks();
         self.waiter.as_ref().is_some_and(|waiter| waiter.watch(wake))
     }
 
@@ -231,7 +222,6 @@ impl Subscription for RedisSubscription {
     }
 
     fn next(&self, deadline: Deadline) -> Result<Option<Bytes>> {
-        self.asks();
         loop {
             let heard = match &self.waiter {
                 Some(waiter) => waiter.next(sooner(deadline, LOOK_AGAIN)),
@@ -248,14 +238,6 @@ impl Subscription for RedisSubscription {
             } else if let Ok(Some(missed)) = self.look(sooner(deadline, LOOK_AGAIN)) {
                 return Ok(Some(self.noted(missed)));
             }
-        }
-    }
-}
-
-impl Drop for RedisSubscription {
-    fn drop(&mut self) {
-        if !*self.was_asked.get_mut() {
-            self.hub.was_not_asked();
         }
     }
 }

@@ -62,15 +62,6 @@ impl Mailbox {
 }
 
 impl Mailbox {
-    fn start_with(&self, current: Bytes) {
-        let mut content = self.content.lock();
-        if content.documents.contains(&current) {
-            return;
-        }
-        content.documents.push_front(current);
-        self.tell(content);
-    }
-
     /// Wakes who waits, without the lock.
     fn tell(&self, content: MutexGuard<'_, Content>) {
         let wake = content.wake.clone();
@@ -147,14 +138,6 @@ impl Waiters {
         !boxes.is_empty()
     }
 
-    /// [`WaiterHandle::start_with`] for everybody who waits for `id`.
-    pub fn start_with(&self, id: &str, current: &Bytes) {
-        let boxes = self.shared.by_id.lock().get(id).cloned().unwrap_or_default();
-        for mailbox in &boxes {
-            mailbox.start_with(current.clone());
-        }
-    }
-
     /// Whether anybody waits for `id`.
     pub fn contains(&self, id: &str) -> bool {
         self.shared.by_id.lock().contains_key(id)
@@ -216,7 +199,12 @@ impl WaiterHandle {
     /// Puts the document that was stored before the subscription in front, unless the same bytes
     /// have arrived meanwhile.
     pub fn start_with(&self, current: Bytes) {
-        self.mailbox.start_with(current);
+        let mut content = self.mailbox.content.lock();
+        if content.documents.contains(&current) {
+            return;
+        }
+        content.documents.push_front(current);
+        self.mailbox.tell(content);
     }
 }
 

@@ -53,14 +53,13 @@ pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
     }
 
     /// [`Publisher::post`] by a thread that waits for this message and does nothing else: a broker may have
-    /// it do the round trip itself. The result of `subscribe_to` is listened to meanwhile.
+    /// it do the round trip itself.
     ///
     /// # Errors
     /// The message and its receipt: this one is to be posted.
     fn send_here(
         &self,
         letter: Letter,
-        _subscribe_to: Option<&str>,
         receipt: Receipt,
         _deadline: Deadline,
     ) -> Result<Box<dyn Underway>, (Letter, Receipt)> {

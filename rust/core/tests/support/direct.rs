@@ -10,7 +10,7 @@ use celeriac_core::wire::message::Outgoing;
 pub(crate) fn send(publisher: &dyn Publisher, outgoing: Outgoing, deadline: Deadline) -> (bool, Vec<Error>) {
     let window = Ledger::new(1, usize::MAX);
     let receipt = window.enter("id".into(), 0, deadline).unwrap();
-    let is_taken = match publisher.send_here(outgoing.into(), None, receipt, deadline) {
+    let is_taken = match publisher.send_here(outgoing.into(), receipt, deadline) {
         Ok(mut underway) => {
             while !underway.go_on() {}
             true

@@ -216,7 +216,6 @@ impl Publisher for AmqpPublisher {
     fn send_here(
         &self,
         letter: Letter,
-        _subscribe_to: Option<&str>,
         receipt: Receipt,
         deadline: Deadline,
     ) -> Result<Box<dyn Underway>, (Letter, Receipt)> {

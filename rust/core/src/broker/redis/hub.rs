@@ -1,17 +1,15 @@
 //! Subscriptions to results: shared by a result store and the publishers on its server.
 //!
 //! A publisher subscribes on its own connection, in the same round trip as the message
-//! (`Publisher::send`); the store subscribes on its own for everything else: who asks for a result waits for
-//! that, who sends its message by itself does not ([`Hub::listen`]). It also takes over what a
-//! publisher's connection loses. All hand what arrives to one registry of waiters.
+//! (`Publisher::send`); the store subscribes on its own for everything else, and takes over what a
+//! publisher's connection loses. Both hand what arrives to one registry of waiters.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::{Notify, RwLock};
 
@@ -24,14 +22,13 @@ use crate::wire::redis_keys;
 
 /// Most results that one process subscribes to; who waits for more of them polls.
 pub(crate) const MAX_OPEN: usize = 10_000;
-/// How long a channel that nobody asks about yet waits for company, and for its handle to be dropped:
-/// who only sends is spared the subscription. No worker is so quick that it stores two states meanwhile.
-const LINGER: Duration = Duration::from_micros(150);
 /// Channels in one pipeline of (un)subscriptions.
 const BATCH: usize = 256;
 /// How long a channel that nobody waits for any more is kept, so that many are left at once: a round
 /// trip for each would take as long as the publish that has subscribed to it.
 const GATHER: Duration = Duration::from_millis(20);
+/// How often the minding task looks whether it is still needed.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Who is subscribed to what on one server and database.
 pub(crate) struct Hub {
@@ -40,8 +37,6 @@ pub(crate) struct Hub {
     prefix: String,
     waiters: Waiters,
     desk: Arc<Desk>,
-    /// Whether results are asked for as soon as their messages are sent, as far as that was seen.
-    is_asked_soon: AtomicBool,
     /// Subscribers read, the task that unsubscribes writes: a channel is not dropped between its
     /// new waiter's entry and its SUBSCRIBE.
     gate: RwLock<()>,
@@ -52,8 +47,6 @@ pub(crate) struct Hub {
 struct Desk {
     state: Mutex<State>,
     changed: Notify,
-    /// Something is to be listened to, or the hub is gone.
-    called: Condvar,
 }
 
 #[derive(Default)]
@@ -62,11 +55,6 @@ struct State {
     carried: HashMap<Arc<str>, Carrier>,
     /// Channels nobody waits for any more, and who carries them (`None`: the store).
     unwanted: Vec<(Arc<str>, Option<Carrier>)>,
-    /// Channels that the store is to subscribe to, and that nobody waits for until then.
-    called: Vec<Arc<str>>,
-    /// There is a thread that looks at them; it ends with the hub.
-    is_attended: bool,
-    has_ended: bool,
     /// A connection that carried subscriptions broke: what was sent meanwhile must be fetched.
     is_broken: bool,
 }
@@ -129,7 +117,7 @@ impl Hub {
         let hub = Self::build(url, key.prefix.clone())?;
         hubs.push((key, Arc::downgrade(&hub)));
         drop(hubs);
-        runtime::handle()?.spawn(mind(Arc::downgrade(&hub), Arc::clone(&hub.desk)));
+        runtime::handle()?.spawn(mind(Arc::downgrade(&hub)));
         Ok(hub)
     }
 
@@ -148,7 +136,6 @@ impl Hub {
             prefix,
             waiters,
             desk,
-            is_asked_soon: AtomicBool::new(false),
             gate: RwLock::default(),
         }))
     }
@@ -191,113 +178,6 @@ impl Hub {
         self.desk.state.lock().carried.insert(Arc::from(channel), carrier);
     }
 
-    /// Whether a message had better subscribe to its result in its own round trip.
-    pub(crate) fn is_asked_soon(&self) -> bool {
-        self.is_asked_soon.load(Ordering::Relaxed)
-    }
-
-    /// A handle is dropped that nobody has asked.
-    pub(crate) fn was_not_asked(&self) {
-        self.is_asked_soon.store(false, Ordering::Relaxed);
-    }
-
-    /// Has the store subscribe soon to a channel that a waiter was entered for, without waiting for that.
-    /// What was stored before is handed out, too.
-    pub(crate) fn listen(self: &Arc<Self>, channel: &str) {
-        if !self.waiters.contains(channel) {
-            return;
-        }
-        let mut state = self.desk.state.lock();
-        state.called.push(Arc::from(channel));
-        if state.called.len() > 1 {
-            return;
-        }
-        let is_attended = std::mem::replace(&mut state.is_attended, true);
-        drop(state);
-        if is_attended {
-            self.desk.called.notify_one();
-        } else if let Err(error) = self.attend() {
-            self.desk.state.lock().is_attended = false;
-            tracing::debug!(%error, "no thread for listening to results a moment later");
-            self.hurry();
-        }
-    }
-
-    /// Somebody waits for a result now: subscribes at once to what is to be listened to.
-    pub(crate) fn asks(self: &Arc<Self>) {
-        if self.hurry() {
-            self.is_asked_soon.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Subscribes to what is to be listened to; whether that was anything.
-    fn hurry(self: &Arc<Self>) -> bool {
-        let mut called = std::mem::take(&mut self.desk.state.lock().called);
-        called.retain(|channel| self.waiters.contains(channel));
-        if called.is_empty() {
-            return false;
-        }
-        let hub = Arc::clone(self);
-        let answer = async move {
-            // What fails is left to who minds the subscriptions.
-            if let Err(error) = hub.answer(called).await {
-                tracing::debug!(%error, "results are listened to later");
-                hub.desk.is_broken();
-            }
-        };
-        match runtime::handle() {
-            Ok(runtime) => drop(runtime.spawn(answer)),
-            Err(error) => tracing::debug!(%error, "results are not listened to: they are polled"),
-        }
-        true
-    }
-
-    /// Starts the thread that subscribes a moment after it is called. Not a task: the runtime's timers count
-    /// milliseconds, and what nobody asks for needs no I/O.
-    fn attend(self: &Arc<Self>) -> std::io::Result<()> {
-        let (hub, desk) = (Arc::downgrade(self), Arc::clone(&self.desk));
-        let work = move || {
-            while desk.is_called() {
-                std::thread::park_timeout(LINGER);
-                let Some(hub) = hub.upgrade() else {
-                    return;
-                };
-                hub.hurry();
-            }
-        };
-        std::thread::Builder::new()
-            .name("celeriac-listen".to_owned())
-            .spawn(work)
-            .map(drop)
-    }
-
-    async fn answer(&self, mut called: Vec<Arc<str>>) -> Result<()> {
-        let _subscribing = self.gate.read().await;
-        // Whoever has gone meanwhile would be subscribed to for ever.
-        called.retain(|channel| self.waiters.contains(channel));
-        for channels in called.chunks(BATCH) {
-            for (channel, document) in channels.iter().zip(self.ask(channels).await?) {
-                if let Some(document) = document {
-                    self.waiters.start_with(channel, &Bytes::from(document));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Subscribes to channels on the store's connection and reads their current documents.
-    async fn ask(&self, channels: &[Arc<str>]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut live = self.link.live().await?;
-        let mut pipe = redis::pipe();
-        for channel in channels {
-            pipe.cmd("SUBSCRIBE").arg(&**channel).ignore();
-            pipe.get(&**channel);
-        }
-        pipe.query_async(&mut live.connection)
-            .await
-            .map_err(|error| self.link.failed(live.serial, &error))
-    }
-
     /// Subscribes on the store's connection and reads the current document, in one round trip.
     pub(crate) async fn subscribe(&self, channel: &str) -> Result<Option<Bytes>> {
         let _subscribing = self.gate.read().await;
@@ -316,7 +196,16 @@ impl Hub {
     async fn look_again(&self) -> Result<()> {
         let _subscribing = self.gate.read().await;
         for channels in self.waiters.ids().chunks(BATCH) {
-            let documents = self.ask(channels).await?;
+            let mut live = self.link.live().await?;
+            let mut pipe = redis::pipe();
+            for channel in channels {
+                pipe.cmd("SUBSCRIBE").arg(&**channel).ignore();
+                pipe.get(&**channel);
+            }
+            let documents: Vec<Option<Vec<u8>>> = pipe
+                .query_async(&mut live.connection)
+                .await
+                .map_err(|error| self.link.failed(live.serial, &error))?;
             let mut state = self.desk.state.lock();
             for channel in channels {
                 state.carried.remove(channel);
@@ -370,27 +259,8 @@ impl Hub {
 }
 
 impl Desk {
-    /// Waits until something is to be listened to; false once the hub is gone.
-    fn is_called(&self) -> bool {
-        let mut state = self.state.lock();
-        while state.called.is_empty() && !state.has_ended {
-            self.called.wait(&mut state);
-        }
-        !state.has_ended
-    }
-
     fn is_unwanted(&self, channel: &str) {
         let mut state = self.state.lock();
-        // Mostly nothing has been sent yet for a handle that nobody keeps.
-        let recent = state.called.iter().rev().take(BATCH);
-        if let Some(back) = recent
-            .enumerate()
-            .find_map(|(at, called)| (**called == *channel).then_some(at))
-        {
-            let at = state.called.len() - 1 - back;
-            state.called.swap_remove(at);
-            return;
-        }
         let carrier = state.carried.remove(channel);
         state.unwanted.push((Arc::from(channel), carrier));
         drop(state);
@@ -435,25 +305,23 @@ async fn unsubscribe_on(link: &Link, serial: u64, channels: &[Arc<str>]) {
     }
 }
 
-/// Has the task and the thread look up, and end.
-impl Drop for Hub {
-    fn drop(&mut self) {
-        self.desk.state.lock().has_ended = true;
-        self.desk.changed.notify_one();
-        self.desk.called.notify_one();
-    }
-}
-
 /// Minds the subscriptions of a hub until nobody holds it.
-async fn mind(hub: Weak<Hub>, desk: Arc<Desk>) {
+async fn mind(hub: Weak<Hub>) {
     let mut backoff = Backoff::default();
     loop {
-        let pause = (!backoff.wait().is_zero()).then_some(backoff.wait());
-        tokio::select! {
-            () = desk.changed.notified() => {}
-            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-        }
-        if !desk.state.lock().is_broken {
+        let Some(desk) = hub.upgrade().map(|hub| Arc::clone(&hub.desk)) else {
+            return;
+        };
+        // The wait is bounded, so that the task notices when the hub is gone.
+        let pause = if backoff.wait().is_zero() {
+            LOOK_UP
+        } else {
+            backoff.wait()
+        };
+        let waited = tokio::time::timeout(pause, desk.changed.notified()).await;
+        let gathers = waited.is_ok() && !desk.state.lock().is_broken;
+        drop(desk);
+        if gathers {
             tokio::time::sleep(GATHER).await;
         }
         let Some(hub) = hub.upgrade() else {

@@ -152,17 +152,12 @@ impl Publisher for RedisPublisher {
     fn send_here(
         &self,
         letter: Letter,
-        subscribe_to: Option<&str>,
         receipt: Receipt,
         deadline: Deadline,
     ) -> Result<Box<dyn Underway>, (Letter, Receipt)> {
         let Ok(office) = self.office() else {
             return Err((letter, receipt));
         };
-        let hub = subscribe_to.and_then(|_| office.shared.hub.lock().clone());
-        if hub.as_ref().is_some_and(|hub| hub.is_asked_soon()) {
-            return Err((letter, receipt));
-        }
         let parcel = Parcel::new(letter, None, receipt, deadline);
         let target = &parcel.letter.target;
         let list = target
@@ -174,13 +169,7 @@ impl Publisher for RedisPublisher {
             None => Err(parcel),
         };
         match sent {
-            Ok(sending) => {
-                // Not in its round trip, but on its way before the message is.
-                if let (Some(task_id), Some(hub)) = (subscribe_to, &hub) {
-                    hub.listen(&hub.channel(task_id));
-                }
-                Ok(Box::new(sending))
-            }
+            Ok(sending) => Ok(Box::new(sending)),
             Err(parcel) => Err((Letter::Sealed(parcel.letter), parcel.receipt)),
         }
     }

@@ -73,7 +73,8 @@ pub(crate) fn what_is_reserved_with_its_own_hand_back_is_held<F: Fixture>() {
 }
 
 pub(crate) fn what_is_handed_back_while_another_thread_reserves_is_held<F: Fixture>() {
-    const HAND_BACKS: usize = 300;
+    // A quorum queue of RabbitMQ 4.0 counts them, and drops a message after twenty.
+    let hand_backs = if F::may_count_hand_backs() { 15 } else { 300 };
     let stage = Stage::<F>::set();
     stage.publish("q", &["a"]);
     let consumer = stage.bounded_consumer(&["q"], 2);
@@ -82,13 +83,13 @@ pub(crate) fn what_is_handed_back_while_another_thread_reserves_is_held<F: Fixtu
         scope.spawn({
             let consumer = &consumer;
             move || {
-                for _ in 0..=HAND_BACKS {
+                for _ in 0..=hand_backs {
                     let batch = reserve(&**consumer, 1);
                     found.send(batch).unwrap();
                 }
             }
         });
-        for _ in 0..HAND_BACKS {
+        for _ in 0..hand_backs {
             settle(&*consumer, to_settle.recv().unwrap(), &Verdict::Requeue);
         }
         settle(&*consumer, to_settle.recv().unwrap(), &Verdict::Ack);
